@@ -1,0 +1,66 @@
+# Kitestream. 'make help' says what there is; the tools that this uses are pinned in .tools/go.mod.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+TOOL    := $(GO) tool -modfile=.tools/go.mod
+# Runs a command with real Milvus servers, a source and two targets, and stops them however it ends.
+WITH    := bin/milvus with
+# The binary that tests start and kill.
+export KITESTREAM_TEST_BIN := $(CURDIR)/bin/kitestream
+# RUN=regexp chooses among the tests of test, e2e, crash and bench.
+GOTEST   = $(GO) test -tags servers -count=1 $(if $(RUN),-run '$(RUN)') $(if $(VERBOSE),-v)
+
+.DEFAULT_GOAL := help
+.PHONY: help build check fmt vet lint tidy vuln unit test e2e crash bench demo servers clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## bin/kitestream
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/kitestream ./functions/kitestream
+
+check: tidy vet lint vuln unit ## the gate: rules, and the tests that need no Milvus under the race detector
+
+fmt: ## format the code
+	$(TOOL) golangci-lint fmt
+
+vet:
+	$(GO) vet -tags servers ./...
+
+lint:
+	$(TOOL) golangci-lint run
+
+tidy:
+	$(GO) mod tidy -diff
+	$(GO) -C .tools mod tidy -diff
+
+vuln:
+	.tools/vuln
+
+unit: ## the tests that need no Milvus, under the race detector
+	$(GO) test -race -timeout 10m ./...
+
+# Two packages at a time: what tests do to the shared servers has names of its own.
+test: build servers ## every test, end to end on real Milvus servers too
+	$(WITH) $(GOTEST) -p 2 -timeout 15m ./...
+
+e2e: build servers ## the end-to-end tests alone (RUN=name chooses, VERBOSE=1 tells more)
+	$(WITH) $(GOTEST) -p 1 -timeout 20m ./test/e2e/...
+
+crash: build servers ## the crash and zombie tests alone
+	$(WITH) $(GOTEST) -p 1 -timeout 40m ./test/crash/...
+
+bench: build servers ## rows per second and delay, beside a plain SDK loop
+	$(WITH) $(GOTEST) -v -p 1 -timeout 30m ./test/bench/...
+
+demo: build servers ## a task from a real Milvus to a real Milvus, compared row by row (KEEP=1 leaves it running)
+	$(GO) run ./test/demo $(if $(KEEP),-keep)
+
+servers: bin/milvus ## install the real servers, once: 53 MB from PyPI
+	bin/milvus fetch
+
+bin/milvus: $(shell find test/servers -name '*.go' -o -name '*.py')
+	$(GO) build -o $@ ./test/servers/milvus
+
+clean: ## remove what was built (not the installed servers)
+	rm -rf bin

@@ -1,0 +1,164 @@
+//go:build servers
+
+package catalog_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"kitestream/bridge/catalog"
+	"kitestream/bridge/catalog/catalogtest"
+)
+
+// TestSyncSeesEveryWrite is Sync's promise, beside a noise of other writes; and that it does not wait for a change that
+// does not come.
+func TestSyncSeesEveryWrite(t *testing.T) {
+	e := newEtcd(t)
+	c := open(t, e.config())
+	e.collection(t, catalogtest.Named(10, 1, "orders", 0))
+	var slowest time.Duration
+	var total time.Duration
+	for i := range int64(200) {
+		var want func(v *catalog.View) bool
+		id := 100 + i
+		switch i % 4 {
+		case 0:
+			e.put(t, catalogtest.PartitionKey(10, id), catalogtest.Partition(id, 10, "p", 0))
+			want = func(v *catalog.View) bool { return v.Collections[10].Partitions[id] != nil }
+		case 1:
+			e.put(t, catalogtest.PartitionKey(10, id-1), []byte(catalogtest.Tombstone))
+			want = func(v *catalog.View) bool { return v.PartitionGone(10, id-1) }
+		case 2:
+			e.put(t, catalogtest.PartitionKey(10, id), catalogtest.Partition(id, 10, "p", 0))
+			e.del(t, catalogtest.PartitionKey(10, id))
+			want = func(v *catalog.View) bool { return v.PartitionGone(10, id) }
+		case 3: // nothing that concerns the catalogue
+			if _, err := e.Put(t.Context(), e.root+"/meta/datacoord-meta/x", fmt.Sprint(i)); err != nil {
+				t.Fatal(err)
+			}
+			want = func(*catalog.View) bool { return true }
+		}
+		began := time.Now()
+		v := syncNow(t, c)
+		took := time.Since(began)
+		total += took
+		slowest = max(slowest, took)
+		if !want(v) {
+			t.Fatalf("write %d is not in the view of revision %d:\n%s", i, v.Revision, summary(v))
+		}
+	}
+	t.Logf("200 Syncs: %s on average, slowest %s", total/200, slowest)
+	if slowest > 2*time.Second || total/200 > 200*time.Millisecond {
+		t.Errorf("200 Syncs took %s, the slowest %s", total, slowest)
+	}
+}
+
+func TestSyncEndsWithItsContext(t *testing.T) {
+	e := newEtcd(t)
+	c, err := catalog.Open(t.Context(), e.config(), nil) // and is not run
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	e.collection(t, catalogtest.Named(10, 1, "orders", 0))
+	if _, err := c.Sync(within(t, 300*time.Millisecond)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Sync without Run returned %v", err)
+	}
+}
+
+// TestViewsAreWhatEtcdHeld is the oracle: while writers change a few keys in every way there is, every View that Sync
+// returns must be what a new listing at that revision gives.
+func TestViewsAreWhatEtcdHeld(t *testing.T) {
+	e := newEtcd(t)
+	c := open(t, e.config())
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	for w := range uint64(3) {
+		r := rand.New(rand.NewPCG(seed, w))
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				_, _ = e.Txn(ctx).Then(e.random(r)...).Commit()
+			}
+		})
+	}
+	checked := 0
+	var wgSync sync.WaitGroup
+	var mu sync.Mutex
+	for range 4 {
+		wgSync.Go(func() {
+			for ctx.Err() == nil {
+				v, err := c.Sync(ctx)
+				if err != nil {
+					return
+				}
+				want, err := heldAt(t.Context(), e, v.Revision)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if got := summary(v); got != want {
+					t.Errorf("view of revision %d is\n%s\netcd held\n%s", v.Revision, got, want)
+					cancel()
+				}
+				mu.Lock()
+				checked++
+				mu.Unlock()
+			}
+		})
+	}
+	wgSync.Wait()
+	wg.Wait()
+	t.Logf("%d views compared", checked)
+	if checked < 50 {
+		t.Errorf("only %d views compared", checked)
+	}
+}
+
+// random is a transaction on few keys, so that they come and go often.
+func (e *etcd) random(r *rand.Rand) []clientv3.Op {
+	ops := map[string]clientv3.Op{}
+	for range 1 + r.IntN(3) {
+		coll, part, db := int64(10+r.IntN(2)), int64(100+r.IntN(2)), int64(1+r.IntN(2))
+		key, value := catalogtest.PartitionKey(coll, part), catalogtest.Partition(part, coll, "p", r.IntN(4))
+		switch r.IntN(4) {
+		case 0:
+			key, value = catalogtest.CollectionKey(db, coll), catalogtest.Named(coll, db, "c", r.IntN(4)).Value()
+		case 1:
+			key, value = catalogtest.FieldKey(coll, part), catalogtest.Fields(catalogtest.Key("a"), catalogtest.Key("b"))[part]
+		case 2:
+			key, value = catalogtest.DatabaseKey(db), catalogtest.Database(db, "d", r.IntN(4), 1)
+		}
+		switch r.IntN(4) {
+		case 0:
+			ops[key] = clientv3.OpDelete(e.key(key))
+		case 1:
+			ops[key] = clientv3.OpPut(e.key(key), catalogtest.Tombstone)
+		default:
+			ops[key] = clientv3.OpPut(e.key(key), string(value))
+		}
+	}
+	var out []clientv3.Op
+	for _, op := range ops {
+		out = append(out, op)
+	}
+	return out
+}
+
+// heldAt is the summary of what a catalogue lists at a revision.
+func heldAt(ctx context.Context, e *etcd, rev int64) (string, error) {
+	resp, err := e.Get(ctx, e.key(""), clientv3.WithPrefix(), clientv3.WithRev(rev))
+	if err != nil {
+		return "", err
+	}
+	return summary(catalog.ViewOf(e.key(""), resp)), nil
+}

@@ -1,0 +1,211 @@
+package bridge
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
+	"google.golang.org/protobuf/proto"
+
+	"kitestream/bridge/catalog"
+	"kitestream/bridge/mq"
+	"kitestream/jetstream"
+)
+
+// syncTimeout bounds one question to the source's etcd; the channel that asked waits and asks again.
+const syncTimeout = 2 * time.Second
+
+// The names that Milvus gives by itself, on the target as on the source.
+const (
+	defaultDatabase  = "default"
+	defaultPartition = "_default"
+)
+
+// catalogue takes into account what the queue does not tell: databases, partitions without rows, and the channels of
+// collections that are new. Each object is published not before its own time, as far as the channels show the time.
+func (s *sequencer) catalogue(ctx context.Context) error {
+	v := s.meta.View()
+	if v.Revision == s.seen && s.waiting == 0 {
+		return nil
+	}
+	waiting := 0
+	for _, id := range slices.Sorted(maps.Keys(v.Databases)) {
+		db := v.Databases[id]
+		if db.State != catalog.Created || !s.task.SelectsDatabase(db.Name) {
+			continue
+		}
+		wait, err := s.ensureDatabase(ctx, db)
+		if err != nil {
+			return err
+		}
+		if wait != "" {
+			waiting++
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.ledger.databases)) {
+		if !v.DatabaseGone(id) && (v.Databases[id] == nil || v.Databases[id].State == catalog.Created) {
+			continue
+		}
+		if len(s.ledger.collectionsOf(id)) > 0 {
+			waiting++
+			continue
+		}
+		if err := s.dropDatabase(ctx, s.ledger.databases[id]); err != nil {
+			return err
+		}
+	}
+	if err := s.openNewChannels(ctx, v); err != nil {
+		return err
+	}
+	n, err := s.newPartitions(ctx, v)
+	if err != nil {
+		return err
+	}
+	s.seen, s.waiting = v.Revision, waiting+n
+	s.progress.catalogued(v.Revision, s.waiting)
+	return nil
+}
+
+// lookAgain has the catalogue taken into account again although it has not changed: the ledger has.
+func (s *sequencer) lookAgain() {
+	s.seen = 0
+	s.progress.catalogued(0, s.waiting)
+}
+
+// ensureDatabase publishes a database's creation unless that has been done.
+func (s *sequencer) ensureDatabase(ctx context.Context, db *catalog.Database) (wait string, err error) {
+	if db.Name == defaultDatabase || s.ledger.databases[db.ID] != nil {
+		return "", nil
+	}
+	if old := s.ledger.databaseNamed(db.Name); old != nil {
+		if len(s.ledger.collectionsOf(old.ID)) > 0 {
+			return fmt.Sprintf("the collections of an older database %s are to be dropped first", db.Name), nil
+		}
+		if err := s.dropDatabase(ctx, old); err != nil {
+			return "", err
+		}
+	}
+	body, err := proto.Marshal(&milvuspb.CreateDatabaseRequest{DbName: db.Name})
+	if err != nil {
+		return "", err
+	}
+	return "", s.publishSchema(ctx, &jetstream.Event{
+		ID: schemaID(jetstream.CreateDatabase, db.ID), Kind: jetstream.CreateDatabase, TS: db.Created,
+		Database: db.Name, DatabaseID: db.ID, Body: body,
+	})
+}
+
+func (s *sequencer) dropDatabase(ctx context.Context, db *ledgerDatabase) error {
+	body, err := proto.Marshal(&milvuspb.DropDatabaseRequest{DbName: db.Name})
+	if err != nil {
+		return err
+	}
+	return s.publishSchema(ctx, &jetstream.Event{
+		ID: schemaID(jetstream.DropDatabase, db.ID), Kind: jetstream.DropDatabase, TS: s.now(),
+		Database: db.Name, DatabaseID: db.ID, Body: body,
+	})
+}
+
+// now is the newest source time that any channel has shown.
+func (s *sequencer) now() uint64 {
+	var ts uint64
+	for _, c := range s.channels {
+		ts = max(ts, c.resume.TS)
+	}
+	return ts
+}
+
+// openNewChannels begins to read the channels of selected collections that are not being read: each from the oldest of
+// its collections' starts. Channels that are being read come to a new collection by themselves.
+func (s *sequencer) openNewChannels(ctx context.Context, v *catalog.View) error {
+	var cols []*catalog.Collection
+	for _, id := range slices.Sorted(maps.Keys(v.Collections)) {
+		col := v.Collections[id]
+		db := v.Databases[col.DatabaseID]
+		if col.State == catalog.Created && db != nil && s.ledger.collections[id] == nil && s.task.Selects(db.Name, col.Name) {
+			cols = append(cols, col)
+		}
+	}
+	return s.openChannels(ctx, cols...)
+}
+
+// openChannels begins to read those of the collections' channels that are not being read.
+func (s *sequencer) openChannels(ctx context.Context, cols ...*catalog.Collection) error {
+	begin := map[string]mq.Position{}
+	for _, col := range cols {
+		for _, ch := range col.Channels {
+			if err := s.earlier(begin, ch, col); err != nil {
+				s.log.Error("collection has no start that can be read", keyCollection, col.Name, keyChannel, ch, keyError, err)
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(begin)) {
+		c := newChannel(name, Resume{Start: begin[name]})
+		s.channels[name] = c
+		s.progress.opened(name, c.resume)
+		if err := s.opened(ctx); err != nil {
+			return err
+		}
+		s.log.Info("channel opened", keyChannel, name, "at", c.resume.String())
+		s.start(c)
+	}
+	return nil
+}
+
+// earlier notes the collection's start on the channel where it is the oldest so far.
+func (s *sequencer) earlier(begin map[string]mq.Position, ch string, col *catalog.Collection) error {
+	if s.channels[ch] != nil {
+		return nil
+	}
+	at, err := s.queue.FromMilvus(col.Starts[ch])
+	if err != nil {
+		return err
+	}
+	if was, ok := begin[ch]; ok {
+		if n, err := s.queue.Compare(was, at); err != nil || n <= 0 {
+			return err
+		}
+	}
+	begin[ch] = at
+	return nil
+}
+
+// newPartitions publishes the creation of partitions that etcd shows and no row has named yet. It returns how many have
+// to wait: a partition's own time must have come on every channel, or an older one of its name may still be there.
+func (s *sequencer) newPartitions(ctx context.Context, v *catalog.View) (waiting int, err error) {
+	for _, id := range slices.Sorted(maps.Keys(s.ledger.collections)) {
+		col, seen := s.ledger.collections[id], v.Collections[id]
+		if seen == nil || col.Keyed || col.Stopped != "" {
+			continue
+		}
+		for _, pid := range slices.Sorted(maps.Keys(seen.Partitions)) {
+			p := seen.Partitions[pid]
+			if p.State != catalog.Created || p.Name == defaultPartition || col.Partitions[pid] != "" || slices.Contains(col.Gone, pid) {
+				continue
+			}
+			if !s.allReached(col, p.Created) {
+				waiting++
+				continue
+			}
+			if err := s.createPartition(ctx, col, pid, p.Name, p.Created); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return waiting, nil
+}
+
+func (s *sequencer) createPartition(ctx context.Context, col *ledgerCollection, id int64, name string, ts uint64) error {
+	body, err := proto.Marshal(&milvuspb.CreatePartitionRequest{DbName: col.Database, CollectionName: col.Name, PartitionName: name})
+	if err != nil {
+		return err
+	}
+	return s.publishSchema(ctx, &jetstream.Event{
+		ID: schemaID(jetstream.CreatePartition, id), Kind: jetstream.CreatePartition, TS: ts,
+		Database: col.Database, DatabaseID: col.DatabaseID, Collection: col.Name, CollectionID: col.ID,
+		Partition: name, PartitionID: id, Body: body,
+	})
+}

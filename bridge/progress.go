@@ -1,0 +1,157 @@
+package bridge
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"kitestream/jetstream"
+)
+
+// progress is what others may ask of a running bridge: how far each channel is on the stream, and what was published.
+// It is safe for concurrent use.
+type progress struct {
+	mu       sync.Mutex
+	channels map[string]*channelProgress
+	sums     map[int64]map[int]uint64 // collection, lane: rows published
+	seq      uint64                   // last sequence known to be on the stream
+	revision int64                    // the catalogue's revision taken into account
+	waiting  int                      // what of it waits for its time
+	ledger   bool                     // the ledger has changed since it was last saved
+	schema   schemaStatus
+	changed  chan struct{} // closed at the next change
+}
+
+type channelProgress struct {
+	acked Resume // all before is on the stream
+	err   error
+}
+
+func newProgress() *progress {
+	return &progress{channels: map[string]*channelProgress{}, sums: map[int64]map[int]uint64{}, changed: make(chan struct{})}
+}
+
+// change runs fn under the lock and wakes who waits.
+func (p *progress) change(fn func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fn()
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+func (p *progress) opened(name string, at Resume) {
+	p.change(func() { p.channels[name] = &channelProgress{acked: at} })
+}
+
+func (p *progress) forget(name string) { p.change(func() { delete(p.channels, name) }) }
+
+func (p *progress) failed(name string, err error) {
+	p.change(func() { p.channels[name].err = err })
+}
+
+// reached notes that all of the channel before `to` is on the stream.
+func (p *progress) reached(name string, to Resume, seq uint64) {
+	p.change(func() {
+		if c := p.channels[name]; c != nil {
+			c.acked = to
+		}
+		p.seq = max(p.seq, seq)
+	})
+}
+
+func (p *progress) catalogued(revision int64, waiting int) {
+	p.change(func() { p.revision, p.waiting = revision, waiting })
+}
+
+func (p *progress) published(collection int64, lane int, sum uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sums[collection] == nil {
+		p.sums[collection] = map[int]uint64{}
+	}
+	p.sums[collection][lane] = sum
+}
+
+// dirty notes that the ledger has to be saved.
+func (p *progress) dirty() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ledger = true
+}
+
+// takeDirty reports whether the ledger has to be saved, once.
+func (p *progress) takeDirty() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	was := p.ledger
+	p.ledger = false
+	return was
+}
+
+// resumes are the channels' resume points, as text.
+func (p *progress) resumes() map[string]string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := make(map[string]string, len(p.channels))
+	for name, c := range p.channels {
+		out[name] = c.acked.String()
+	}
+	return out
+}
+
+// view is a copy for those that wait: the state now, and what tells of the next change.
+func (p *progress) view() (channels map[string]channelProgress, revision int64, waiting int, changed <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	channels = make(map[string]channelProgress, len(p.channels))
+	for name, c := range p.channels {
+		channels[name] = *c
+	}
+	return channels, p.revision, p.waiting, p.changed
+}
+
+// show keeps what the status says of the schema.
+func (p *progress) show(st schemaStatus) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.schema = st
+}
+
+// status is the bridge's status as far as progress knows it.
+func (p *progress) status() jetstream.BridgeStatus {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	st := jetstream.BridgeStatus{Seq: p.seq, Channels: make(map[string]jetstream.ChannelStatus, len(p.channels)),
+		Collections: slices.Clone(p.schema.collections), Databases: p.schema.databases,
+		Waiting: p.schema.missing, Empty: p.schema.empty, Blocked: p.schema.blocked}
+	for name, c := range p.channels {
+		cs := jetstream.ChannelStatus{Resume: c.acked.String(), TS: c.acked.TS}
+		if c.err != nil {
+			cs.Error = c.err.Error()
+		}
+		st.Channels[name] = cs
+	}
+	for i := range st.Collections {
+		st.Collections[i].Rows = maps.Clone(p.sums[st.Collections[i].ID])
+	}
+	for _, ch := range p.schema.live {
+		// The channels that live collections stand on tell the time; Milvus ticks no other.
+		if ts := st.Channels[ch].TS; ts != 0 && (st.WatermarkTS == 0 || ts < st.WatermarkTS) {
+			st.WatermarkTS = ts
+		}
+	}
+	return st
+}
+
+// obstacles says what channels wait for, for people.
+func (p *progress) obstacles() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.schema.blocked) == 0 && p.waiting == 0 {
+		return "reading"
+	}
+	return strings.Join(append(slices.Clone(p.schema.blocked), strconv.Itoa(p.waiting)+" objects of its etcd wait for their time"), "; ")
+}

@@ -1,0 +1,246 @@
+package bridge
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"kitestream/jetstream"
+)
+
+// saver keeps the ledger and the channels' resume points in a KV bucket, some moments behind. Both only shorten the
+// next start: the ledger is the stream's schema events up to a sequence, and the events carry their resume points.
+// What it writes is fenced by the records' revisions, so that a bridge that was taken over can't take them back.
+type saver struct {
+	kv        natsjs.KeyValue
+	task      string
+	epoch     uint64
+	mu        sync.Mutex        // guards revisions, and lets one write at a time
+	revisions map[string]uint64 // of the records, as last read or written
+	last      time.Time
+	jobs      chan saveJob
+}
+
+type saveJob struct {
+	ledger  *savedLedger // nil: unchanged
+	resumes savedResumes
+}
+
+// savedResumes is the record of the channels' resume points.
+type savedResumes struct {
+	Epoch    uint64            `json:"epoch"`
+	Channels map[string]string `json:"channels"`
+}
+
+// saveEvery is how far the saved state may be behind.
+const saveEvery = time.Second
+
+// savedLedger is the ledger's record.
+type savedLedger struct {
+	Epoch       uint64              `json:"epoch"` // of the lease of the bridge that wrote it
+	Seq         uint64              `json:"seq"`   // every schema event up to here is in it
+	Databases   []*ledgerDatabase   `json:"databases"`
+	Collections []*ledgerCollection `json:"collections"`
+}
+
+func newSaver(kv natsjs.KeyValue, task string, epoch uint64) *saver {
+	return &saver{kv: kv, task: task, epoch: epoch, revisions: map[string]uint64{}, jobs: make(chan saveJob, 16)}
+}
+
+func (v *saver) ledgerKey() string  { return "ledger." + v.task }
+func (v *saver) resumesKey() string { return "resumes." + v.task }
+
+// load reads the ledger, with the sequence up to which it knows the stream, and the channels' resume points.
+func (v *saver) load(ctx context.Context) (*ledger, uint64, map[string]Resume, error) {
+	l, resumes := newLedger(), map[string]Resume{}
+	var rec savedLedger
+	if err := v.get(ctx, v.ledgerKey(), &rec); err != nil {
+		return nil, 0, nil, err
+	}
+	for _, d := range rec.Databases {
+		l.databases[d.ID] = d
+	}
+	for _, c := range rec.Collections {
+		if c.Partitions == nil {
+			c.Partitions = map[int64]string{}
+		}
+		l.collections[c.ID] = c
+	}
+	var saved savedResumes
+	if err := v.get(ctx, v.resumesKey(), &saved); err != nil {
+		return nil, 0, nil, err
+	}
+	for name, t := range saved.Channels {
+		r, err := ParseResume(t)
+		if err != nil {
+			return nil, 0, nil, fmt.Errorf("record %s: channel %s: %w", v.resumesKey(), name, err)
+		}
+		resumes[name] = r
+	}
+	return l, rec.Seq, resumes, nil
+}
+
+// get reads one record; one that is not there leaves `to` as it is.
+func (v *saver) get(ctx context.Context, key string, to any) error {
+	e, err := v.kv.Get(ctx, key)
+	if errors.Is(err, natsjs.ErrKeyNotFound) {
+		v.revisions[key] = 0
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read record %s: %w", key, err)
+	}
+	v.revisions[key] = e.Revision()
+	z, err := gzip.NewReader(bytes.NewReader(e.Value()))
+	if err != nil {
+		return fmt.Errorf("read record %s: %w", key, err)
+	}
+	raw, err := io.ReadAll(io.LimitReader(z, maxRecord))
+	if err != nil {
+		return fmt.Errorf("read record %s: %w", key, err)
+	}
+	if err := json.Unmarshal(raw, to); err != nil {
+		return fmt.Errorf("read record %s: %w", key, err)
+	}
+	return nil
+}
+
+// maxRecord bounds an unpacked record: 10,000 collections need some megabytes.
+const maxRecord = 256 << 20
+
+// put writes a record, unless a bridge of a later epoch has written it since (Guarantee 4).
+func (v *saver) put(ctx context.Context, key string, rec any) error {
+	raw, err := pack(rec)
+	if err != nil {
+		return fmt.Errorf("write record %s: %w", key, err)
+	}
+	rev, err := v.kv.Update(ctx, key, raw, v.revisions[key])
+	if errors.Is(err, natsjs.ErrKeyExists) { // another's; or our own, of which the answer was lost
+		var was struct {
+			Epoch uint64 `json:"epoch"`
+		}
+		if err := v.get(ctx, key, &was); err != nil {
+			return err
+		}
+		if was.Epoch > v.epoch {
+			return fmt.Errorf("write record %s: %w", key, jetstream.ErrFenced)
+		}
+		rev, err = v.kv.Update(ctx, key, raw, v.revisions[key])
+	}
+	if err != nil {
+		return fmt.Errorf("write record %s: %w", key, err)
+	}
+	v.revisions[key] = rev
+	return nil
+}
+
+// pack makes a record: JSON, compressed, for a value may be no larger than a message and clusters have many collections.
+func pack(rec any) ([]byte, error) {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if err := errors.Join(json.NewEncoder(z).Encode(rec), z.Close()); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+func (v *saver) due() bool { return time.Since(v.last) >= saveEvery }
+
+// save takes the sequencer's state now, to be written when all that went before is on the stream. Only the sequencer's
+// goroutine calls it.
+func (v *saver) save(s *sequencer) {
+	if !v.due() {
+		return
+	}
+	v.last = time.Now()
+	var led *savedLedger
+	if s.progress.takeDirty() {
+		led = s.ledger.saved(v.epoch)
+	}
+	s.pub.Mark(func(seq uint64) {
+		if led != nil {
+			led.Seq = seq
+		}
+		select {
+		case v.jobs <- saveJob{ledger: led, resumes: savedResumes{Epoch: v.epoch, Channels: s.progress.resumes()}}:
+		default: // NATS is slow; the next one says more
+			if led != nil {
+				s.progress.dirty()
+			}
+		}
+	})
+}
+
+// saved is a copy of the ledger as a record.
+func (l *ledger) saved(epoch uint64) *savedLedger {
+	rec := &savedLedger{Epoch: epoch}
+	for _, id := range slices.Sorted(maps.Keys(l.databases)) {
+		rec.Databases = append(rec.Databases, l.databases[id])
+	}
+	for _, id := range slices.Sorted(maps.Keys(l.collections)) {
+		c := *l.collections[id]
+		c.Partitions, c.Gone = maps.Clone(c.Partitions), slices.Clone(c.Gone)
+		rec.Collections = append(rec.Collections, &c)
+	}
+	return rec
+}
+
+// run writes what save has taken. A NATS that does not answer is no reason to stop: the state is in the stream.
+func (v *saver) run(ctx context.Context, warn func(error)) error {
+	for {
+		select {
+		case j := <-v.jobs:
+			if err := v.write(ctx, j); errors.Is(err, jetstream.ErrFenced) {
+				return err
+			} else if err != nil {
+				warn(err)
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// begin writes the resume points at once: a channel's first one is nowhere else until it has published something.
+func (v *saver) begin(ctx context.Context, resumes map[string]string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.put(ctx, v.resumesKey(), savedResumes{Epoch: v.epoch, Channels: resumes})
+}
+
+// finish writes what save has taken, before the end.
+func (v *saver) finish(ctx context.Context) error {
+	for {
+		select {
+		case j := <-v.jobs:
+			if err := v.write(ctx, j); err != nil {
+				return err
+			}
+		default:
+			return nil
+		}
+	}
+}
+
+func (v *saver) write(ctx context.Context, j saveJob) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second) // half a write helps nobody
+	defer cancel()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if j.ledger != nil {
+		if err := v.put(ctx, v.ledgerKey(), j.ledger); err != nil {
+			return err
+		}
+	}
+	return v.put(ctx, v.resumesKey(), j.resumes)
+}

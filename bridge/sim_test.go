@@ -1,0 +1,273 @@
+package bridge_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/milvus-io/milvus-proto/go-api/v2/msgpb"
+	"github.com/milvus-io/milvus-proto/go-api/v2/schemapb"
+	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
+
+	"kitestream/bridge"
+	"kitestream/bridge/catalog"
+	"kitestream/bridge/mq"
+	"kitestream/jetstream"
+	"kitestream/jetstream/jetstreamtest"
+)
+
+// simQueue is a history's queue.
+type simQueue struct {
+	h    *history
+	meta *simMeta
+}
+
+func (q *simQueue) Open(_ context.Context, channel string, from mq.Position) (mq.Reader, error) {
+	at := 0
+	if from != "" {
+		at = must(strconv.Atoi(string(from))) - 1
+	}
+	return &simReader{q: q, channel: channel, at: at}, nil
+}
+
+func (q *simQueue) Last(_ context.Context, channel string) (mq.Position, error) {
+	if n := len(q.h.queue[channel]); n > 0 {
+		return q.h.queue[channel][n-1].Position, nil
+	}
+	return "", nil
+}
+
+func (q *simQueue) FromMilvus(b []byte) (mq.Position, error) { return mq.Position(b), nil }
+
+func (q *simQueue) Compare(a, b mq.Position) (int, error) { return comparePositions(a, b), nil }
+
+func (q *simQueue) Close() error { return nil }
+
+type simReader struct {
+	q       *simQueue
+	channel string
+	at      int
+}
+
+func (r *simReader) Next(ctx context.Context) (mq.Message, error) {
+	msgs := r.q.h.queue[r.channel]
+	if r.at >= len(msgs) {
+		<-ctx.Done()
+		return mq.Message{}, ctx.Err()
+	}
+	r.at++
+	r.q.meta.shown(r.q.h.written[r.channel][r.at-1])
+	return msgs[r.at-1], ctx.Err()
+}
+
+func (r *simReader) Close() error { return nil }
+
+func (m *simMeta) Sync(context.Context) (*catalog.View, error) { return m.View(), nil }
+
+// TestEverythingOnceInOrder runs bridges over made-up histories, kills them at random points of their progress, and
+// applies what is on the stream to a strict model: every event once, nothing created twice or written to before it is
+// there, and in the end the source's rows exactly (Guarantees 1 to 3).
+func TestEverythingOnceInOrder(t *testing.T) {
+	srv := jetstreamtest.Run(t)
+	for seed := range uint64(60) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { simulate(t, srv, seed) })
+	}
+}
+
+func simulate(t *testing.T, srv *jetstreamtest.Server, seed uint64) {
+	rng := rand.New(rand.NewPCG(seed, 2))
+	h := newHistory(seed, 400)
+	js := srv.JetStream()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := jetstream.Setup(ctx, js, 1); err != nil {
+		t.Fatal(err)
+	}
+	spec := jetstream.TaskSpec{Name: fmt.Sprintf("sim%d", seed), Source: "default", Lanes: 1 + rng.IntN(4), Select: []jetstream.Selection{
+		{Database: "default", Collections: []string{"*"}, Exclude: []string{"x*"}}, {Database: "other", Collections: []string{"*"}, Exclude: []string{"x*"}}},
+		Targets: []jetstream.TargetSpec{{Name: "t", URI: "http://127.0.0.1:1"}}}
+	start, lead := uint64(0), uint64(rng.IntN(2))*h.ts/4
+	if rng.IntN(2) == 0 {
+		start = h.ts // the task is created when all has happened: etcd shows the end only
+	}
+	meta, epoch := newSimMeta(h, start, lead), uint64(0)
+	for kills := rng.IntN(5); kills > 0; kills-- {
+		epoch++
+		killAt(ctx, t, srv, meta, spec, epoch, uint64(rng.IntN(400)))
+	}
+	epoch++
+	meta.shown(h.ts)
+	finish(ctx, t, srv, meta, spec, epoch)
+	got := replay(ctx, t, js, spec)
+	if diff := cmp.Diff(h.expected(), got); diff != "" {
+		t.Fatalf("seed %d: target differs from source (-source +target):\n%s", seed, diff)
+	}
+}
+
+func newBridge(t *testing.T, nc *nats.Conn, meta *simMeta, spec jetstream.TaskSpec, epoch uint64) *bridge.Bridge {
+	t.Helper()
+	js := must(natsjs.New(nc))
+	ctx := t.Context()
+	return bridge.New(bridge.Config{JS: js, KV: must(js.KeyValue(ctx, jetstream.BucketLedger)), Status: must(js.KeyValue(ctx, jetstream.BucketStatus)),
+		Meta: meta, Queue: &simQueue{meta.h, meta}, Task: &jetstream.Task{Spec: spec, ID: "1"}, Holder: "sim", Epoch: epoch,
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+}
+
+// killAt runs a bridge until the stream holds so many events more, and then cuts it off as kill -9 would.
+func killAt(ctx context.Context, t *testing.T, srv *jetstreamtest.Server, meta *simMeta, spec jetstream.TaskSpec, epoch uint64, events uint64) {
+	t.Helper()
+	nc := must(nats.Connect(srv.URL(), nats.NoReconnect()))
+	watch := srv.JetStream()
+	b := newBridge(t, nc, meta, spec, epoch)
+	ctx, cancel := context.WithCancel(ctx)
+	var run sync.WaitGroup
+	run.Go(func() { _ = b.Run(ctx) })
+	from := lastSeq(ctx, watch, spec.Name)
+	for deadline := time.Now().Add(300 * time.Millisecond); lastSeq(ctx, watch, spec.Name) < from+events && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	nc.Close()
+	cancel()
+	run.Wait()
+}
+
+func lastSeq(ctx context.Context, js natsjs.JetStream, task string) uint64 {
+	s, err := js.Stream(ctx, jetstream.StreamName(task))
+	if err != nil {
+		return 0
+	}
+	return s.CachedInfo().State.LastSeq
+}
+
+// finish runs a bridge until it has published all that the source holds.
+func finish(ctx context.Context, t *testing.T, srv *jetstreamtest.Server, meta *simMeta, spec jetstream.TaskSpec, epoch uint64) {
+	t.Helper()
+	b := newBridge(t, srv.Conn(), meta, spec, epoch)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- b.Run(ctx) }()
+	if err := b.Sync(ctx); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Fatalf("bridge ended with %v", err)
+	}
+}
+
+// replay applies the stream to a model that forgives nothing.
+func replay(ctx context.Context, t *testing.T, js natsjs.JetStream, spec jetstream.TaskSpec) map[string]map[string]map[int64]int64 {
+	t.Helper()
+	m := &model{t: t, ids: map[string]uint64{}, dbs: map[string]int64{"default": 1}, cols: map[string]map[string]map[int64]int64{}, colIDs: map[string]int64{}, sums: map[string]uint64{}}
+	err := jetstream.Scan(ctx, js, spec.Name, []string{jetstream.StreamSubjects(spec.Name)}, 1, func(e *jetstream.Event) error {
+		m.apply(e)
+		m.last = e.Seq
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log("scanned", m.last, "stream", must(must(js.Stream(ctx, jetstream.StreamName(spec.Name))).Info(ctx)).State)
+	return m.cols
+}
+
+type model struct {
+	t      *testing.T
+	ids    map[string]uint64
+	dbs    map[string]int64
+	cols   map[string]map[string]map[int64]int64
+	colIDs map[string]int64
+	sums   map[string]uint64
+	last   uint64
+}
+
+func (m *model) apply(e *jetstream.Event) {
+	m.t.Helper()
+	if e.Kind == jetstream.Fence {
+		return
+	}
+	if at, ok := m.ids[e.ID]; ok {
+		m.t.Fatalf("event %s is on the stream twice, at %d and %d", e.ID, at, e.Seq)
+	}
+	m.ids[e.ID] = e.Seq
+	name := e.Database + "." + e.Collection
+	has := func(what string, ok, want bool) {
+		m.t.Helper()
+		if ok != want {
+			m.t.Fatalf("event %d %s (%s): %s there: %v", e.Seq, e.ID, name, what, ok)
+		}
+	}
+	_, db := m.dbs[e.Database]
+	col, isCol := m.cols[name]
+	part, isPart := col[e.Partition]
+	switch e.Kind {
+	case jetstream.CreateDatabase:
+		has("database", db, false)
+		m.dbs[e.Database] = e.DatabaseID
+	case jetstream.DropDatabase:
+		has("database", db, true)
+		delete(m.dbs, e.Database)
+	case jetstream.CreateCollection:
+		has("database", db, true)
+		has("collection", isCol, false)
+		m.cols[name], m.colIDs[name] = map[string]map[int64]int64{"_default": {}}, e.CollectionID
+	case jetstream.DropCollection:
+		has("collection", isCol && m.colIDs[name] == e.CollectionID, true)
+		delete(m.cols, name)
+	case jetstream.CreatePartition:
+		has("collection", isCol && m.colIDs[name] == e.CollectionID, true)
+		has("partition", isPart, false)
+		col[e.Partition] = map[int64]int64{}
+	case jetstream.DropPartition:
+		has("partition", isPart, true)
+		delete(col, e.Partition)
+	case jetstream.Insert, jetstream.Delete:
+		has("collection", isCol && m.colIDs[name] == e.CollectionID, true)
+		m.rows(e, col, part, has)
+	}
+}
+
+func (m *model) rows(e *jetstream.Event, col map[string]map[int64]int64, part map[int64]int64, has func(string, bool, bool)) {
+	key := fmt.Sprint(e.CollectionID, "/", e.Lane)
+	if m.sums[key] += uint64(e.Rows); m.sums[key] != e.RowSum {
+		m.t.Fatalf("event %d: row sum %d, counted %d", e.Seq, e.RowSum, m.sums[key])
+	}
+	if e.Kind == jetstream.Insert {
+		has("partition", part != nil, true)
+		var r msgpb.InsertRequest
+		if err := proto.Unmarshal(e.Body, &r); err != nil {
+			m.t.Fatal(err)
+		}
+		fields := map[string]*schemapb.FieldData{}
+		for _, f := range r.GetFieldsData() {
+			fields[f.GetFieldName()] = f
+		}
+		values := fields["value"].GetScalars().GetLongData().GetData()
+		for i, pk := range fields["pk"].GetScalars().GetLongData().GetData() {
+			part[pk] = values[i]
+		}
+		return
+	}
+	var r msgpb.DeleteRequest
+	if err := proto.Unmarshal(e.Body, &r); err != nil {
+		m.t.Fatal(err)
+	}
+	for p := range maps.Keys(col) {
+		if e.PartitionID == -1 || e.Partition == p {
+			for _, pk := range r.GetPrimaryKeys().GetIntId().GetData() {
+				delete(col[p], pk)
+			}
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	"kitestream/jetstream"
+)
+
+// Client asks the service. Its errors are *Error wherever the service or the client can say what is the matter. Safe
+// for concurrent use.
+type Client struct {
+	nc *nats.Conn
+}
+
+// NewClient asks over the given connection.
+func NewClient(nc *nats.Conn) *Client { return &Client{nc: nc} }
+
+const (
+	answerTimeout = shortTimeout + 2*time.Second // of a request that takes no time by itself
+	silence       = 6 * time.Second              // without a sign of a long request: who had it is gone
+)
+
+// Create makes a task.
+func (c *Client) Create(ctx context.Context, spec jetstream.TaskSpec) (*CreateAnswer, error) {
+	return request[CreateAnswer](ctx, c, subjectCreate, spec)
+}
+
+// List gives all tasks, by name.
+func (c *Client) List(ctx context.Context) (*ListAnswer, error) {
+	return request[ListAnswer](ctx, c, subjectList, ListRequest{})
+}
+
+// Get gives all there is to know about a task.
+func (c *Client) Get(ctx context.Context, name string) (*View, error) {
+	return request[View](ctx, c, subjectGet, NameRequest{Name: name})
+}
+
+// Pause stops applying a task.
+func (c *Client) Pause(ctx context.Context, name string) (*ChangeAnswer, error) {
+	return request[ChangeAnswer](ctx, c, subjectPause, NameRequest{Name: name})
+}
+
+// Resume has a task applied again, and its stopped collections tried again.
+func (c *Client) Resume(ctx context.Context, name string) (*ChangeAnswer, error) {
+	return request[ChangeAnswer](ctx, c, subjectResume, NameRequest{Name: name})
+}
+
+// Delete removes a task and returns when it is gone.
+func (c *Client) Delete(ctx context.Context, name string) (*ChangeAnswer, error) {
+	return requestLong[ChangeAnswer](ctx, c, subjectDelete, NameRequest{Name: name})
+}
+
+// Position tells how far a task is. With Sync it takes as long as the bridge needs, up to the request's time-out.
+func (c *Client) Position(ctx context.Context, r PositionRequest) (*PositionAnswer, error) {
+	if !r.Sync {
+		return request[PositionAnswer](ctx, c, subjectPosition, r)
+	}
+	r.Progress = true
+	return requestLong[PositionAnswer](ctx, c, subjectPosition, r)
+}
+
+func request[A any](ctx context.Context, c *Client, subject string, r any) (*A, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	m, err := c.nc.RequestWithContext(ctx, subjectPrefix+"."+subject, encode(r))
+	if err != nil {
+		return nil, c.unanswered(ctx, err)
+	}
+	return read[A](m)
+}
+
+// requestLong waits as long as ctx lets it while signs of progress come.
+func requestLong[A any](ctx context.Context, c *Client, subject string, r any) (*A, error) {
+	inbox := c.nc.NewInbox()
+	sub, err := c.nc.SubscribeSync(inbox)
+	if err != nil {
+		return nil, c.unanswered(ctx, err)
+	}
+	defer func() { _ = sub.Unsubscribe() }() // the connection's end does it too
+	if err := c.nc.PublishRequest(subjectPrefix+"."+subject, inbox, encode(r)); err != nil {
+		return nil, c.unanswered(ctx, err)
+	}
+	for {
+		quiet, cancel := context.WithTimeout(ctx, silence)
+		m, err := sub.NextMsgWithContext(quiet)
+		cancel()
+		switch {
+		case err != nil:
+			return nil, c.unanswered(ctx, err)
+		case m.Header.Get("Status") == "503":
+			return nil, c.unanswered(ctx, nats.ErrNoResponders)
+		case m.Header.Get(HeaderProgress) == "":
+			return read[A](m)
+		}
+	}
+}
+
+// unanswered says why there is no answer.
+func (c *Client) unanswered(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		return refuse(CodeNoControl, "no control process answers on %s", c.nc.ConnectedUrlRedacted())
+	case ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled):
+		return ctx.Err()
+	case ctx.Err() != nil:
+		return refuse(CodeTimeout, "no answer in time")
+	}
+	return refuse(CodeUnavailable, "no answer: %v", err)
+}
+
+func read[A any](m *nats.Msg) (*A, error) {
+	if code := m.Header.Get(micro.ErrorCodeHeader); code != "" {
+		e := &Error{}
+		if err := json.Unmarshal(m.Data, e); err != nil || e.Code == "" {
+			e = &Error{Code: Code(code), Message: m.Header.Get(micro.ErrorHeader)}
+		}
+		return nil, e
+	}
+	var a A
+	if err := json.Unmarshal(m.Data, &a); err != nil {
+		return nil, fmt.Errorf("read answer: %w", err)
+	}
+	return &a, nil
+}

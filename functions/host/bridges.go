@@ -1,0 +1,235 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"kitestream/bridge"
+	"kitestream/bridge/catalog"
+	"kitestream/bridge/mq"
+	"kitestream/jetstream"
+)
+
+// lookRound is how often a host looks for work even if nothing tells it to.
+const lookRound = 500 * time.Millisecond
+
+// BridgesConfig is what a process needs to run bridges for one source. Every field must be set.
+type BridgesConfig struct {
+	NC      *nats.Conn
+	JS      natsjs.JetStream
+	Buckets *jetstream.Buckets
+	Leases  *jetstream.Leases
+	Tasks   *jetstream.Tasks
+	Source  string // the name that tasks give
+	Catalog bridge.Meta
+	Queue   mq.Queue
+	Holder  string // this process, for people: host and pid
+	Log     *slog.Logger
+	Metrics *bridge.Metrics
+	Publish jetstream.PublisherConfig
+}
+
+// Bridges runs the bridges of a source's tasks.
+type Bridges struct {
+	cfg     BridgesConfig
+	mu      sync.Mutex
+	running map[string]context.CancelFunc // by incarnation of the task
+}
+
+// NewBridges makes a host; it does nothing until Run.
+func NewBridges(cfg BridgesConfig) *Bridges {
+	return &Bridges{cfg: cfg, running: map[string]context.CancelFunc{}}
+}
+
+// Run takes over what bridges it can and runs them until ctx ends; it returns when they have stopped and their leases
+// are free for others.
+func (h *Bridges) Run(ctx context.Context) error {
+	sub, err := h.cfg.NC.QueueSubscribe(ResolveSubject(h.cfg.Source), "bridges", h.resolve)
+	if err != nil {
+		return fmt.Errorf("answer for source %s: %w", h.cfg.Source, err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		changed := h.cfg.Tasks.Watch(ctx)
+		t := time.NewTicker(lookRound) // for leases that have become free
+		defer t.Stop()
+		var tasks []jetstream.Task
+		for {
+			select {
+			case all, ok := <-changed:
+				if !ok {
+					return ctx.Err()
+				}
+				tasks = all
+			case <-t.C:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			h.adjust(ctx, g, tasks)
+		}
+	})
+	return g.Wait()
+}
+
+// adjust starts the bridges that this process can have and stops those of tasks that are gone. A paused task goes on
+// being captured: only applying pauses, so that the source's queue can't forget what was not read.
+func (h *Bridges) adjust(ctx context.Context, g *errgroup.Group, tasks []jetstream.Task) {
+	want := map[string]*jetstream.Task{}
+	for _, t := range tasks {
+		if t.Spec.Source == h.cfg.Source && t.State != jetstream.TaskDeleting {
+			want[t.ID] = &t
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for id, stop := range h.running {
+		if want[id] == nil {
+			stop()
+		}
+	}
+	for id, t := range want {
+		if h.running[id] != nil {
+			continue
+		}
+		lease, err := h.cfg.Leases.Acquire(ctx, jetstream.BridgeLease(t.Spec.Name), h.cfg.Holder)
+		if err != nil {
+			if !errors.Is(err, jetstream.ErrHeld) && ctx.Err() == nil {
+				h.cfg.Log.Debug("lease not taken", "task", t.Spec.Name, "error", err)
+			}
+			continue
+		}
+		tctx, stop := context.WithCancel(ctx)
+		h.running[id] = stop
+		g.Go(func() error {
+			defer func() {
+				stop()
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				delete(h.running, id)
+			}()
+			h.hold(tctx, t, lease)
+			return nil
+		})
+	}
+}
+
+// hold runs a task's bridge for as long as the lease is ours.
+func (h *Bridges) hold(ctx context.Context, t *jetstream.Task, lease *jetstream.Lease) {
+	log := h.cfg.Log.With("task", t.Spec.Name)
+	log.Info("bridge taken", "epoch", lease.Epoch())
+	renew, stopRenew := context.WithCancel(context.WithoutCancel(ctx))
+	renewed := make(chan struct{})
+	go func() {
+		defer close(renewed)
+		_ = lease.Run(renew) // its end shows in the lease's context
+	}()
+	held, stop := lease.Context(ctx)
+	defer stop()
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = 200*time.Millisecond, 5*time.Second
+	for held.Err() == nil {
+		began := time.Now()
+		err := h.runOne(held, t, lease)
+		if errors.Is(err, jetstream.ErrFenced) {
+			break
+		}
+		if held.Err() != nil {
+			break
+		}
+		if time.Since(began) > time.Minute {
+			pause.Reset()
+		}
+		log.Error("bridge waits", "error", err)
+		h.showWaiting(held, t, err, began)
+		select {
+		case <-held.Done():
+		case <-time.After(pause.NextBackOff()):
+		}
+	}
+	stopRenew()
+	<-renewed
+	release, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if err := lease.Release(release); err != nil && !errors.Is(err, jetstream.ErrFenced) {
+		log.Warn("lease not released; it expires by itself", "error", err)
+	}
+	log.Info("bridge given up")
+}
+
+// runOne runs one bridge, and answers the requests to it meanwhile.
+func (h *Bridges) runOne(ctx context.Context, t *jetstream.Task, lease *jetstream.Lease) error {
+	b := bridge.New(bridge.Config{
+		JS: h.cfg.JS, KV: h.cfg.Buckets.Ledger, Status: h.cfg.Buckets.Status, Meta: h.cfg.Catalog, Queue: h.cfg.Queue,
+		Task: t, Holder: h.cfg.Holder, Epoch: lease.Epoch(), Log: h.cfg.Log, Metrics: h.cfg.Metrics, Publish: h.cfg.Publish,
+	})
+	g, gctx := errgroup.WithContext(ctx)
+	sub, err := h.cfg.NC.Subscribe(SyncSubject(t.Spec.Name), func(m *nats.Msg) {
+		g.Go(func() error { h.sync(gctx, b, m); return nil })
+	})
+	if err != nil {
+		return fmt.Errorf("answer for task %s: %w", t.Spec.Name, err)
+	}
+	err = b.Run(gctx)
+	_ = sub.Drain()
+	return err
+}
+
+func (h *Bridges) showWaiting(ctx context.Context, t *jetstream.Task, err error, since time.Time) {
+	st := jetstream.BridgeStatus{Worker: h.cfg.Holder, At: time.Now().UTC(), State: "waiting", Since: since.UTC(), Error: err.Error()}
+	if err := jetstream.PutBridgeStatus(ctx, h.cfg.Buckets.Status, t.Ref(), st); err != nil && ctx.Err() == nil {
+		h.cfg.Log.Debug("status not written", "error", err)
+	}
+}
+
+// sync answers when everything that the source held is on the stream.
+func (h *Bridges) sync(ctx context.Context, b *bridge.Bridge, m *nats.Msg) {
+	var req SyncRequest
+	var answer SyncAnswer
+	if err := json.Unmarshal(m.Data, &req); err != nil {
+		answer.Error = fmt.Sprintf("request is no JSON object: %v", err)
+	} else {
+		ctx, cancel := context.WithTimeout(ctx, req.timeout())
+		defer cancel()
+		if err := b.Sync(ctx); err != nil {
+			answer.Error = err.Error()
+		}
+	}
+	respond(m, answer)
+}
+
+// resolve answers which collections a task would select now.
+func (h *Bridges) resolve(m *nats.Msg) {
+	var spec jetstream.TaskSpec
+	if err := json.Unmarshal(m.Data, &spec); err != nil {
+		respond(m, ResolveAnswer{Error: fmt.Sprintf("request is no task: %v", err)})
+		return
+	}
+	v := h.cfg.Catalog.View()
+	var names []jetstream.QualifiedName
+	for _, c := range v.Collections {
+		if db := v.Databases[c.DatabaseID]; db != nil && c.State == catalog.Created {
+			names = append(names, jetstream.QualifiedName{Database: db.Name, Collection: c.Name})
+		}
+	}
+	r := spec.Resolve(names)
+	respond(m, ResolveAnswer{Matched: r.Matched, Missing: r.Missing, Empty: r.Empty})
+}
+
+func respond(m *nats.Msg, answer any) {
+	raw, err := json.Marshal(answer)
+	if err != nil {
+		raw = []byte(`{"error":"answer can't be encoded"}`)
+	}
+	_ = m.Respond(raw) // the asker's time-out tells it
+}

@@ -1,0 +1,184 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"kitestream/jetstream"
+)
+
+// source names a collection as the source has it. Its id tells it from an older one of the same name.
+type source struct {
+	Ref
+	id int64
+}
+
+func sourceOf(e *jetstream.Event) source {
+	return source{Ref{e.Database, e.Collection}, e.CollectionID}
+}
+
+// batch is what Apply knows of the events it was given.
+type batch struct {
+	h       *Handlers
+	pending []source // in the order of their first rows
+	folds   map[source]*fold
+
+	mu     sync.Mutex // guards what is below: flush stops collections at the same time
+	stops  []Stopped
+	passed map[source]bool // stopped; the rest of their events are passed over
+}
+
+func (h *Handlers) newBatch() *batch {
+	return &batch{h: h, folds: map[source]*fold{}, passed: map[source]bool{}}
+}
+
+// take takes the next event in. Rows are only folded; before anything else, what has been folded and is concerned
+// goes to the target. The error ends Apply.
+func (b *batch) take(ctx context.Context, e *jetstream.Event) error {
+	if b.over(sourceOf(e)) {
+		return nil
+	}
+	if e.Kind.Rows() {
+		return b.fold(ctx, e)
+	}
+	define, ok := b.h.table[e.Kind]
+	if !ok {
+		return nil // a fence, which is for bridges
+	}
+	if err := b.flush(ctx, concernedBy(e)); err != nil {
+		return err
+	}
+	if b.over(sourceOf(e)) {
+		return nil
+	}
+	err := b.h.call(ctx, job{op: op(e.Kind), name: nameOf(e)}, func(ctx context.Context) error { return define(ctx, e) })
+	if err == nil {
+		b.h.m.events.WithLabelValues(b.h.o.Task, b.h.o.Target, string(e.Kind)).Inc()
+	}
+	return b.stop(sourceOf(e), err)
+}
+
+// fold adds the event to those of its collection.
+func (b *batch) fold(ctx context.Context, e *jetstream.Event) error {
+	s := sourceOf(e)
+	f := b.folds[s]
+	if f == nil {
+		var shape Shape
+		err := b.h.call(ctx, job{op: opShape, name: s.String()}, func(ctx context.Context) (err error) {
+			shape, err = b.h.target.Shape(ctx, s.Ref)
+			return err
+		})
+		if err != nil {
+			return b.stop(s, err)
+		}
+		f = newFold(shape)
+		b.folds[s], b.pending = f, append(b.pending, s)
+	}
+	if err := f.add(e); err != nil {
+		// What came before is good, and goes out at the end of the batch.
+		return b.stop(s, permanent(CodeEvent, err))
+	}
+	return nil
+}
+
+// concern says whether a collection has to be flushed.
+type concern func(Ref) bool
+
+func everything(Ref) bool { return true }
+
+// concernedBy is the collection that the event is about, or all those of its database.
+func concernedBy(e *jetstream.Event) concern {
+	return func(r Ref) bool {
+		return r.Database == e.Database && (e.Collection == "" || r.Collection == e.Collection)
+	}
+}
+
+// flush sends what has been folded of some collections, at the same time. The error ends Apply.
+func (b *batch) flush(ctx context.Context, which concern) error {
+	group, ctx := errgroup.WithContext(ctx)
+	var rest []source
+	for _, s := range b.pending {
+		if !which(s.Ref) {
+			rest = append(rest, s)
+			continue
+		}
+		f := b.folds[s]
+		delete(b.folds, s)
+		group.Go(func() error {
+			err := b.h.send(ctx, s.Ref, f)
+			if err == nil {
+				b.h.count(f)
+			}
+			return b.stop(s, err)
+		})
+	}
+	b.pending = rest
+	return group.Wait()
+}
+
+// send sends one collection's fold: first the deletes, then the upserts (see fold).
+func (h *Handlers) send(ctx context.Context, ref Ref, f *fold) error {
+	deletes, ctxD := errgroup.WithContext(ctx)
+	for _, d := range f.deletions() {
+		for _, keys := range h.cutKeys(d.keys) {
+			deletes.Go(func() error { return h.remove(ctxD, ref, d.partition, keys) })
+		}
+	}
+	if err := deletes.Wait(); err != nil {
+		return err
+	}
+	upserts, ctxU := errgroup.WithContext(ctx)
+	for _, u := range f.upsertions() {
+		for _, refs := range h.cut(u) {
+			upserts.Go(func() error { return h.upsert(ctxU, ref, u, refs) })
+		}
+	}
+	return upserts.Wait()
+}
+
+// count counts what the fold was made of as applied (guarantee 5).
+func (h *Handlers) count(f *fold) {
+	for kind, t := range f.counts {
+		h.m.events.WithLabelValues(h.o.Task, h.o.Target, string(kind)).Add(float64(t.events))
+		h.m.rows.WithLabelValues(h.o.Task, h.o.Target, string(kind)).Add(float64(t.rows))
+	}
+}
+
+// stop stops the collection if err is that of a refused call. Any other error ends Apply, and is returned.
+func (b *batch) stop(s source, err error) error {
+	var refused *Error
+	if !errors.As(err, &refused) {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.passed[s] {
+		return nil
+	}
+	// An event about a database stops nothing: see Stopped.
+	b.passed[s] = s.Collection != ""
+	b.stops = append(b.stops, Stopped{
+		Database: s.Database, Collection: s.Collection, CollectionID: s.id, Code: refused.Code, Err: err,
+	})
+	b.h.m.stops.WithLabelValues(b.h.o.Task, b.h.o.Target).Inc()
+	b.h.o.Log.Info("collection stopped on target", slog.String(keyDatabase, s.Database),
+		slog.String(keyCollection, s.Collection), slog.String(keyCode, refused.Code), slog.Any(keyError, err))
+	return nil
+}
+
+// over reports whether the collection has been stopped.
+func (b *batch) over(s source) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.passed[s]
+}
+
+func (b *batch) stopped() []Stopped {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.stops
+}

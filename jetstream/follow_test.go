@@ -1,0 +1,96 @@
+package jetstream_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"kitestream/jetstream"
+	"kitestream/jetstream/jetstreamtest"
+)
+
+// rig is a nats-server with the buckets that Setup makes.
+type rig struct {
+	*jetstreamtest.Server
+	t                            testing.TB
+	ctx                          context.Context
+	js                           natsjs.JetStream
+	tasks, leases, lanes, status natsjs.KeyValue
+}
+
+func newRig(t testing.TB) *rig {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	t.Cleanup(cancel)
+	r := &rig{Server: jetstreamtest.Run(t), t: t, ctx: ctx}
+	r.js = r.JetStream()
+	if err := jetstream.Setup(ctx, r.js, 1); err != nil {
+		t.Fatal(err)
+	}
+	r.tasks, r.leases = r.bucket(r.js, jetstream.BucketTasks), r.bucket(r.js, jetstream.BucketLeases)
+	r.lanes, r.status = r.bucket(r.js, jetstream.BucketLanes), r.bucket(r.js, jetstream.BucketStatus)
+	return r
+}
+
+func (r *rig) bucket(js natsjs.JetStream, name string) natsjs.KeyValue {
+	r.t.Helper()
+	kv, err := js.KeyValue(r.ctx, name)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return kv
+}
+
+// stream makes the task's stream.
+func (r *rig) stream(task string) {
+	r.t.Helper()
+	_, err := r.js.CreateStream(r.ctx, natsjs.StreamConfig{
+		Name: jetstream.StreamName(task), Subjects: []string{jetstream.StreamSubjects(task)},
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// until waits for a condition.
+func (r *rig) until(what string, holds func() bool) {
+	r.t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	give := time.After(20 * time.Second)
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-give:
+			r.t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+// wait lets time pass, for what has to happen by the clock.
+func (r *rig) wait(d time.Duration) {
+	r.t.Helper()
+	select {
+	case <-time.After(d):
+	case <-r.ctx.Done():
+		r.t.Fatal(r.ctx.Err())
+	}
+}
+
+// soon runs fn in the background. When the test ends, fn's context ends and it is waited for.
+func (r *rig) soon(fn func(ctx context.Context)) {
+	ctx, cancel := context.WithCancel(r.ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		fn(ctx)
+	}()
+	r.t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+}
+
+var ref = jetstream.TaskRef{Name: "orders", ID: "life1"}

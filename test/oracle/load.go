@@ -1,0 +1,95 @@
+package oracle
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/milvus-io/milvus-proto/go-api/v2/commonpb"
+	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
+	"github.com/milvus-io/milvus-proto/go-api/v2/schemapb"
+)
+
+// loadPause is the time between looks at a collection that is loading.
+const loadPause = 100 * time.Millisecond
+
+// Load makes a collection readable: an index that keeps vectors as they are on each vector field that has none, then
+// loads it, and returns when it is loaded. Done already, it changes nothing. A load that Milvus gives up, as it does for some
+// seconds after a crash, is begun again until ctx ends.
+func (c *Cluster) Load(ctx context.Context, database, collection string) error {
+	s, err := c.describe(ctx, database, collection)
+	if err != nil {
+		return err
+	}
+	for _, f := range s.GetSchema().GetFields() {
+		if err := c.index(ctx, database, collection, f); err != nil {
+			return fmt.Errorf("index %s of %s.%s: %w", f.GetName(), database, collection, err)
+		}
+	}
+	tick := time.NewTicker(loadPause)
+	defer tick.Stop()
+	for {
+		loaded, err := c.tryLoad(ctx, database, collection)
+		if loaded {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			if err == nil {
+				err = context.Cause(ctx)
+			}
+			return fmt.Errorf("load %s.%s: %w", database, collection, err)
+		case <-tick.C:
+		}
+	}
+}
+
+// tryLoad asks for the load, which is harmless when asked before, and looks how far it is.
+func (c *Cluster) tryLoad(ctx context.Context, database, collection string) (loaded bool, err error) {
+	if err := done(c.svc.LoadCollection(ctx, &milvuspb.LoadCollectionRequest{DbName: database, CollectionName: collection, ReplicaNumber: 1})); err != nil {
+		return false, err
+	}
+	p, err := checked(c.svc.GetLoadingProgress(ctx, &milvuspb.GetLoadingProgressRequest{DbName: database, CollectionName: collection}))
+	return err == nil && p.GetProgress() >= 100, err
+}
+
+// index makes an index on a vector field that has none.
+func (c *Cluster) index(ctx context.Context, database, collection string, f *schemapb.FieldSchema) error {
+	kind, metric := flatIndex(f.GetDataType())
+	if kind == "" {
+		return nil
+	}
+	have, err := checked(c.svc.DescribeIndex(ctx, &milvuspb.DescribeIndexRequest{DbName: database, CollectionName: collection, FieldName: f.GetName()}))
+	if err == nil && len(have.GetIndexDescriptions()) > 0 {
+		return nil // any error of DescribeIndex is one of CreateIndex too, but for "there is none"
+	}
+	return done(c.svc.CreateIndex(ctx, &milvuspb.CreateIndexRequest{
+		DbName: database, CollectionName: collection, FieldName: f.GetName(),
+		ExtraParams: []*commonpb.KeyValuePair{{Key: "index_type", Value: kind}, {Key: "metric_type", Value: metric}, {Key: "params", Value: "{}"}},
+	}))
+}
+
+// flatIndex is the index that finds and keeps everything exactly; none for what is no vector.
+func flatIndex(t schemapb.DataType) (kind, metric string) {
+	switch t {
+	case schemapb.DataType_FloatVector, schemapb.DataType_Float16Vector, schemapb.DataType_BFloat16Vector:
+		return "FLAT", "L2"
+	case schemapb.DataType_BinaryVector:
+		return "BIN_FLAT", "HAMMING"
+	case schemapb.DataType_SparseFloatVector:
+		return "SPARSE_INVERTED_INDEX", "IP"
+	case schemapb.DataType_Int8Vector:
+		return "AUTOINDEX", "L2"
+	default:
+		return "", ""
+	}
+}
+
+// describe is the server's description of a collection.
+func (c *Cluster) describe(ctx context.Context, database, collection string) (*milvuspb.DescribeCollectionResponse, error) {
+	r, err := checked(c.svc.DescribeCollection(ctx, &milvuspb.DescribeCollectionRequest{DbName: database, CollectionName: collection}))
+	if err != nil {
+		return nil, fmt.Errorf("describe %s.%s: %w", database, collection, err)
+	}
+	return r, nil
+}
