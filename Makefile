@@ -5,8 +5,6 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 TOOL    := $(GO) tool -modfile=.tools/go.mod
 # Runs a command with real Milvus servers, a source and two targets, and stops them however it ends.
 WITH    := bin/milvus with
-# The binary that tests start and kill.
-export KITESTREAM_TEST_BIN := $(CURDIR)/bin/kitestream
 # RUN=regexp chooses among the tests of test, e2e, crash and bench.
 GOTEST   = $(GO) test -tags servers -count=1 $(if $(RUN),-run '$(RUN)') $(if $(VERBOSE),-v)
 
@@ -40,9 +38,9 @@ vuln:
 unit: ## the tests that need no Milvus, under the race detector
 	$(GO) test -race -timeout 10m ./...
 
-# Two packages at a time: what tests do to the shared servers has names of its own.
+# Two packages at a time: what tests make in the shared servers has names of its own. Measurements are made alone.
 test: build servers ## every test, end to end on real Milvus servers too
-	$(WITH) $(GOTEST) -p 2 -timeout 15m ./...
+	$(WITH) $(GOTEST) -p 2 -timeout 15m $$($(GO) list -tags servers ./... | grep -v /test/bench)
 
 e2e: build servers ## the end-to-end tests alone (RUN=name chooses, VERBOSE=1 tells more)
 	$(WITH) $(GOTEST) -p 1 -timeout 20m ./test/e2e/...

@@ -17,11 +17,11 @@ const barrierKind = "barrier"
 type BarrierState int
 
 const (
-	// BarrierWaiting: not every lane has arrived, or another lane carries the event out. Wait for it.
+	// BarrierWaiting says that not every lane has arrived, or that another lane carries the event out: Wait for it.
 	BarrierWaiting BarrierState = iota
-	// BarrierReady: every lane has arrived and this one carries the event out, then says Done.
+	// BarrierReady says that every lane has arrived: this one carries the event out, then says Done.
 	BarrierReady
-	// BarrierPassed: it has been carried out. Ack it and go on.
+	// BarrierPassed says that it has been carried out: ack it and go on.
 	BarrierPassed
 )
 
@@ -155,7 +155,7 @@ func (b *Barriers) Wait(ctx context.Context, seq uint64) error {
 	w := b.join(ctx)
 	defer b.leave(w)
 	for {
-		rec, err, changed := w.look()
+		rec, changed, err := w.look()
 		if err != nil {
 			return fmt.Errorf("wait at barrier %d of %s: %w", seq, b.id, err)
 		}
@@ -216,10 +216,10 @@ type barrierWatch struct {
 	changed chan struct{} // closed at the next change
 }
 
-func (w *barrierWatch) look() (barrierRecord, error, <-chan struct{}) {
+func (w *barrierWatch) look() (barrierRecord, <-chan struct{}, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.rec, w.err, w.changed
+	return w.rec, w.changed, w.err
 }
 
 func (w *barrierWatch) begin() {}

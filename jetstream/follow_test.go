@@ -2,6 +2,8 @@ package jetstream_test
 
 import (
 	"context"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,7 +24,7 @@ type rig struct {
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	r := &rig{Server: jetstreamtest.Run(t), t: t, ctx: ctx}
 	r.js = r.JetStream()
@@ -93,4 +95,46 @@ func (r *rig) soon(fn func(ctx context.Context)) {
 	})
 }
 
-var ref = jetstream.TaskRef{Name: "orders", ID: "life1"}
+// ref is the task of most tests.
+func ref() jetstream.TaskRef { return jetstream.TaskRef{Name: "orders", ID: "life1"} }
+
+// Everything that runs in the background ends when it is told to, whatever state the connection is in.
+func TestNothingIsLeftRunning(t *testing.T) {
+	r := newRig(t)
+	r.stream(ref().Name)
+	r.publish(rows(0, 10)...)
+	ls := r.openLeases(r.js)
+	round := func(epoch uint64) {
+		ctx, cancel := context.WithCancel(r.ctx)
+		lane := r.openLane(0, epoch)
+		lease := acquire(t, r.ctx, ls, "k", "a")
+		stops, barriers := r.openStops(), r.barriers()
+		ticks, err := ls.Watch(ctx, "lane")
+		must(t, err)
+		tasks := r.taskStore().Watch(ctx)
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = lease.Run(ctx) })
+		wg.Go(func() { _ = stops.Run(ctx) })
+		wg.Go(func() { _ = barriers.Wait(ctx, 99) })
+		<-ticks
+		<-tasks
+		r.take(lane, 10)
+		if epoch%2 == 0 {
+			r.Cut()
+		}
+		must(t, lane.Close(r.ctx))
+		r.until("the lease is released", func() bool { return lease.Release(r.ctx) == nil })
+		cancel()
+		wg.Wait()
+		for range ticks {
+		}
+		for range tasks {
+		}
+	}
+	round(1)
+	before := runtime.NumGoroutine()
+	for epoch := range uint64(10) {
+		round(2 + epoch)
+	}
+	r.until("goroutines have ended", func() bool { return runtime.NumGoroutine() <= before+2 })
+}

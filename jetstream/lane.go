@@ -20,7 +20,7 @@ type LaneConfig struct {
 	PrefetchEvents int
 	PrefetchBytes  int
 	// SaveEvery is how often the floor is recorded beside the consumer's own, for the case that the consumer is deleted
-	// by hand: then that much is applied again. Default 5 s.
+	// by hand, or that the NATS server is killed and forgets its last acks: then that much is applied again. Default 5 s.
 	SaveEvery time.Duration
 	Log       *slog.Logger // default: none
 }
@@ -124,8 +124,8 @@ func (l *Lane) TryNext() (Delivery, bool) {
 func (l *Lane) Floor() uint64 { return l.backlog.acks() }
 
 // Ack says that the target has everything that was handed out up to and including seq. A nil error promises that no
-// holder is given any of it again. It goes on trying until ctx ends; any other error is final: ErrFenced, ErrNotFound,
-// ErrLaneClosed.
+// holder is given any of it again, unless the NATS server is killed within SaveEvery of it. It goes on trying until
+// ctx ends; any other error is final: ErrFenced, ErrNotFound, ErrLaneClosed.
 func (l *Lane) Ack(ctx context.Context, seq uint64) error {
 	select {
 	case l.acking <- struct{}{}:

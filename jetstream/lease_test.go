@@ -369,8 +369,8 @@ func TestHolderChild(t *testing.T) {
 	}
 	l := acquire(t, t.Context(), ls, "k", "child")
 	ended := make(chan error, 1)
-	go func() { ended <- l.Run(context.Background()) }()
-	ctx, cancel := l.Context(context.Background())
+	go func() { ended <- l.Run(t.Context()) }()
+	ctx, cancel := l.Context(t.Context())
 	defer cancel()
 	fmt.Println("held")
 	bufio.NewScanner(os.Stdin).Scan()

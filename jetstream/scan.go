@@ -9,8 +9,11 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 )
 
-// scanQuiet is how long a scan waits for the next event before it looks whether there still is one to wait for.
-const scanQuiet = 5 * time.Second
+// scanQuiet is how long a scan waits for events that should come before it asks for them anew.
+const scanQuiet = 2 * time.Second
+
+// errGap says that deliveries were lost on the way.
+var errGap = errors.New("deliveries were lost")
 
 // Scan calls fn with every event that one of the filters lets through, in the stream's order, from sequence from on up
 // to the last that was there when Scan was called. The filters must not overlap; none stands for the whole stream. An
@@ -55,64 +58,88 @@ func (sc *scan) last(ctx context.Context) (uint64, error) {
 	return end, nil
 }
 
-func (sc *scan) run(ctx context.Context, limit natsjs.PullMaxBytes) error {
-	cons, err := sc.stream.OrderedConsumer(ctx, natsjs.OrderedConsumerConfig{
+// run reads with one consumer after the other until the end, each from where the one before lost its way.
+//
+// The client library's ordered consumer does this too, but when its server is gone it holds up whoever stops it.
+func (sc *scan) run(ctx context.Context, limit int) error {
+	for sc.next <= sc.end {
+		err := sc.pass(ctx, limit)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil && !errors.Is(err, errGap) {
+			return err
+		}
+		if err != nil && sc.next <= sc.end { // what the scan was to end with may have been deleted
+			end, err := sc.last(ctx)
+			if err != nil {
+				return err
+			}
+			sc.end = min(end, sc.end)
+		}
+	}
+	return nil
+}
+
+// pass reads with one consumer until the end, or until it loses something.
+func (sc *scan) pass(ctx context.Context, limit int) error {
+	cons, err := sc.stream.CreateConsumer(ctx, natsjs.ConsumerConfig{
 		FilterSubjects: sc.filters, DeliverPolicy: natsjs.DeliverByStartSequencePolicy, OptStartSeq: sc.next,
+		AckPolicy: natsjs.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
 	})
 	if err != nil {
-		return fmt.Errorf("read stream: %w", err)
+		return fmt.Errorf("read stream from %d: %w", sc.next, err)
 	}
-	msgs, err := cons.Messages(limit)
-	if err != nil {
-		return fmt.Errorf("read stream: %w", err)
-	}
-	defer msgs.Stop()
-	defer context.AfterFunc(ctx, msgs.Stop)() // a consumer that looks for its lost server does not look at ctx
+	defer func() { _ = sc.stream.DeleteConsumer(ctx, cons.CachedInfo().Name) }() // else it goes by itself
+	delivered := uint64(0)
 	for sc.next <= sc.end {
-		if err := sc.step(ctx, msgs); err != nil {
+		if delivered, err = sc.fetch(ctx, cons, limit, delivered); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// step gives fn one event. When none comes for a while, what the scan was to end with may have been deleted.
-func (sc *scan) step(ctx context.Context, msgs natsjs.MessagesContext) error {
-	quiet, cancel := context.WithTimeout(ctx, scanQuiet)
+// fetch gives fn one pull's events. Deliveries are counted: one that is missing was lost.
+func (sc *scan) fetch(ctx context.Context, cons natsjs.Consumer, limit int, delivered uint64) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, scanQuiet)
 	defer cancel()
-	m, err := msgs.Next(natsjs.NextContext(quiet))
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case errors.Is(err, context.DeadlineExceeded):
-		end, err := sc.last(ctx)
-		sc.end = min(end, sc.end)
-		return err
-	case err != nil:
-		return fmt.Errorf("read stream from %d: %w", sc.next, err)
+	batch, err := cons.FetchBytes(limit, natsjs.FetchContext(ctx))
+	if err != nil {
+		return delivered, fmt.Errorf("read stream from %d: %w", sc.next, err)
 	}
-	return sc.give(m)
+	before := delivered
+	for m := range batch.Messages() {
+		meta, err := m.Metadata()
+		if err != nil {
+			return delivered, fmt.Errorf("read stream from %d: %w", sc.next, err)
+		}
+		if delivered++; meta.Sequence.Consumer != delivered {
+			return delivered, errGap
+		}
+		if err := sc.give(m, meta.Sequence.Stream); err != nil || sc.next > sc.end {
+			return delivered, err
+		}
+	}
+	if delivered == before {
+		return delivered, errGap
+	}
+	return delivered, nil
 }
 
-func (sc *scan) give(m natsjs.Msg) error {
-	meta, err := m.Metadata()
-	if err != nil {
-		return fmt.Errorf("read stream from %d: %w", sc.next, err)
-	}
-	if meta.Sequence.Stream > sc.end { // the one that the scan was to end with is no more
-		sc.next = meta.Sequence.Stream
+func (sc *scan) give(m natsjs.Msg, seq uint64) error {
+	if seq > sc.end { // the one that the scan was to end with is no more
+		sc.next = seq
 		return nil
 	}
 	e, err := ParseEvent(m.Subject(), m.Headers(), m.Data())
 	if err != nil {
-		return fmt.Errorf("read event at %d: %w", meta.Sequence.Stream, err)
+		return fmt.Errorf("read event at %d: %w", seq, err)
 	}
-	e.Seq = meta.Sequence.Stream
-	sc.next = e.Seq + 1
+	e.Seq = seq
+	sc.next = seq + 1
 	return sc.fn(e)
 }
 
-// pullBytes bounds what a pull consumer's client holds ready: room for several of the largest messages.
-func pullBytes(js natsjs.JetStream) natsjs.PullMaxBytes {
-	return natsjs.PullMaxBytes(max(8<<20, 3*js.Conn().MaxPayload()))
-}
+// pullBytes bounds what a pull brings at once: room for several of the largest messages.
+func pullBytes(js natsjs.JetStream) int { return max(8<<20, 3*int(js.Conn().MaxPayload())) }

@@ -1,16 +1,14 @@
 package jetstream
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
-	"os"
+	"io"
 	"path"
-	"strconv"
-	"strings"
 	"time"
 
+	yamlv2 "go.yaml.in/yaml/v2"
 	"sigs.k8s.io/yaml"
 )
 
@@ -39,18 +37,6 @@ type Selection struct {
 	Exclude []string `json:"exclude,omitempty"`
 }
 
-// TargetSpec is one cluster that follows.
-type TargetSpec struct {
-	// Name is 1 to 48 of a-z, 0-9, '_' and '-', and no other target of the task has it.
-	Name string `json:"name"`
-	// URI is where its proxy listens: http://host:port, https://host:port, tcp://host:port or host:port.
-	URI string `json:"uri"`
-	// TokenEnv names the environment variable of the workers that holds the token ("user:password" or an API key).
-	TokenEnv string `json:"token_env,omitempty"`
-	// TokenFile names the file on the workers that holds the token.
-	TokenFile string `json:"token_file,omitempty"`
-}
-
 // The bounds of a task.
 const (
 	DefaultLanes    = 4
@@ -73,10 +59,32 @@ func (e *FieldError) Error() string { return e.Field + ": " + e.Message }
 // comes twice; what the values are is for Validate. The error wraps ErrMalformed.
 func ParseTask(file []byte) (TaskSpec, error) {
 	var spec TaskSpec
-	if err := yaml.UnmarshalStrict(file, &spec); err != nil {
+	err := yaml.UnmarshalStrict(file, &spec)
+	if err == nil {
+		err = oneDocument(file)
+	}
+	if err != nil {
 		return TaskSpec{}, fmt.Errorf("parse task: %w: %w", ErrMalformed, err)
 	}
 	return spec.WithDefaults(), nil
+}
+
+// oneDocument refuses a file with more than one document: UnmarshalStrict reads the first and says nothing.
+func oneDocument(file []byte) error {
+	d := yamlv2.NewDecoder(bytes.NewReader(file))
+	for n := 0; ; n++ {
+		var ignored any
+		err := d.Decode(&ignored)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			return errors.New("something follows the task; want one document")
+		}
+	}
 }
 
 // WithDefaults fills in what was left out.
@@ -139,64 +147,6 @@ func (s Selection) validate(at string, p *problems) {
 	for i, g := range s.Exclude {
 		p.glob(fmt.Sprintf("%s.exclude[%d]", at, i), g)
 	}
-}
-
-func (t TargetSpec) validate(at string, p *problems) {
-	p.name(at+".name", t.Name)
-	if msg := checkURI(t.URI); msg != "" {
-		p.add(at+".uri", "%s", msg)
-	}
-	if t.TokenEnv != "" && t.TokenFile != "" {
-		p.add(at+".token_file", "token_env is given too; one of them")
-	}
-	if strings.ContainsAny(t.TokenEnv, "= \x00") {
-		p.add(at+".token_env", "%q is no name of an environment variable", t.TokenEnv)
-	}
-}
-
-// checkURI says what is wrong with a target's address. What was given is not repeated where it may hold a password.
-func checkURI(uri string) string {
-	const want = "want http://host:port, https://host:port, tcp://host:port or host:port"
-	hostport := uri
-	if strings.Contains(uri, "://") {
-		u, err := url.Parse(uri)
-		switch {
-		case err != nil:
-			return "is no URI; " + want
-		case u.User != nil:
-			return "holds a user or password; use token_env or token_file"
-		case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "tcp":
-			return fmt.Sprintf("has the scheme %q; %s", u.Scheme, want)
-		case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
-			return "has something after the port; " + want
-		}
-		hostport = u.Host
-	}
-	host, port, err := net.SplitHostPort(hostport)
-	if n, perr := strconv.Atoi(port); err != nil || perr != nil || host == "" || n < 1 || n > 65535 ||
-		strings.ContainsAny(host, "@/ ") {
-		return "is no address; " + want
-	}
-	return ""
-}
-
-// Token reads the target's token from where the spec says it is; empty when it says nothing. Getenv is os.LookupEnv.
-func (t TargetSpec) Token(getenv func(string) (string, bool)) (string, error) {
-	switch {
-	case t.TokenEnv != "":
-		v, ok := getenv(t.TokenEnv)
-		if !ok {
-			return "", fmt.Errorf("read token of target %s: environment variable %s is not set", t.Name, t.TokenEnv)
-		}
-		return v, nil
-	case t.TokenFile != "":
-		b, err := os.ReadFile(t.TokenFile)
-		if err != nil {
-			return "", fmt.Errorf("read token of target %s: %w", t.Name, err)
-		}
-		return strings.TrimSpace(string(b)), nil
-	}
-	return "", nil
 }
 
 // problems collects field errors.

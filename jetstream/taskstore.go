@@ -22,8 +22,11 @@ type Tasks struct {
 	log *slog.Logger
 }
 
-// NewTasks uses a bucket that nothing else is kept in.
+// NewTasks uses a bucket that nothing else is kept in. A nil log is none.
 func NewTasks(js natsjs.JetStream, kv natsjs.KeyValue, log *slog.Logger) *Tasks {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
 	return &Tasks{js: js, kv: kv, log: log}
 }
 

@@ -98,6 +98,8 @@ func connect(ctx context.Context, cfg Config) (*clientv3.Client, error) {
 
 // failFast makes a request fail with the reason why there is no connection, a refused certificate for one. Etcd's client
 // would wait for a connection, and say no more than that the deadline had passed.
+//
+//nolint:revive // argument-limit: the signature is grpc.UnaryClientInterceptor's
 func failFast(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	return call(ctx, method, req, reply, cc, append(slices.Clip(opts), grpc.WaitForReady(false))...)
 }

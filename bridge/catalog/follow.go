@@ -126,7 +126,7 @@ func (c *Catalog) restart(cause error) {
 }
 
 // absorb takes one response in and publishes the View after it. Changes that the View has already are passed over: a
-// Sync may have moved its revision on, and servers before 3.5.22 may repeat old ones.
+// Sync may have moved its revision on, and a member that lags may repeat old ones (etcd-io/etcd#20221).
 func (c *Catalog) absorb(resp *clientv3.WatchResponse) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

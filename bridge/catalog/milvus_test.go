@@ -39,7 +39,6 @@ func unique(name string) string { return fmt.Sprintf("%s_%d", name, time.Now().U
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
-		t.Helper()
 		t.Fatal(err)
 	}
 }
@@ -145,12 +144,11 @@ func TestFollowsMilvus(t *testing.T) {
 
 	must(t, m.CreateDatabase(ctx, db))
 	v := syncNow(t, c)
-	i := slices.IndexFunc(values(v.Databases), func(d *catalog.Database) bool { return d.Name == db && d.State == catalog.Created })
-	if i < 0 {
+	made := find(v.Databases, func(d *catalog.Database) bool { return d.Name == db && d.State == catalog.Created })
+	if made == nil {
 		t.Fatalf("database is not in\n%s", summary(v))
 	}
-	dbID := values(v.Databases)[i].ID
-	if at := time.UnixMilli(int64(v.Databases[dbID].Created >> 18)); time.Since(at).Abs() > time.Minute {
+	if at := time.UnixMilli(int64(made.Created >> 18)); time.Since(at).Abs() > time.Minute {
 		t.Errorf("database was created at %s", at)
 	}
 	must(t, m.UsingDatabase(ctx, db))
@@ -162,17 +160,16 @@ func TestFollowsMilvus(t *testing.T) {
 	checkOrders(t, col)
 	must(t, m.CreatePartition(ctx, name, "p1"))
 	col = syncNow(t, c).Collections[col.ID]
-	p1 := slices.IndexFunc(values(col.Partitions), func(p *catalog.Partition) bool { return p.Name == "p1" && p.State == catalog.Created })
-	if p1 < 0 || len(col.Partitions) != 2 {
+	p1 := find(col.Partitions, func(p *catalog.Partition) bool { return p.Name == "p1" && p.State == catalog.Created })
+	if p1 == nil || len(col.Partitions) != 2 {
 		t.Fatalf("partitions are %v", col.Partitions)
 	}
-	p1ID := values(col.Partitions)[p1].ID
 	must(t, m.RenameCollection(ctx, name, "bills"))
 	if got := syncNow(t, c).Collections[col.ID]; got.Name != "bills" || got.Schema.GetName() != "bills" || got.State != catalog.Created {
 		t.Errorf("renamed collection is %+v", got)
 	}
 	must(t, m.DropPartition(ctx, "bills", "p1"))
-	if v := syncNow(t, c); !v.PartitionGone(col.ID, p1ID) && v.Collections[col.ID].Partitions[p1ID].State == catalog.Created {
+	if v := syncNow(t, c); !v.PartitionGone(col.ID, p1.ID) && v.Collections[col.ID].Partitions[p1.ID].State == catalog.Created {
 		t.Error("dropped partition is still created")
 	}
 	must(t, m.DropCollection(ctx, "bills"))
@@ -181,8 +178,8 @@ func TestFollowsMilvus(t *testing.T) {
 	}
 	must(t, m.UsingDatabase(ctx, "default"))
 	must(t, m.DropDatabase(ctx, db))
-	eventually(t, c, "the drop of the database", func(v *catalog.View) bool { return v.DatabaseGone(dbID) })
-	checkSteps(t, recorded(), col.ID, p1ID)
+	eventually(t, c, "the drop of the database", func(v *catalog.View) bool { return v.DatabaseGone(made.ID) })
+	checkSteps(t, recorded(), col.ID, p1.ID)
 }
 
 func checkSteps(t *testing.T, steps map[string][]string, id, p1 int64) {
@@ -228,12 +225,14 @@ func checkOrders(t *testing.T, col *catalog.Collection) {
 	}
 }
 
-func values[V any](m map[int64]V) []V {
-	var out []V
+// find returns the one that ok says yes to, or nil.
+func find[V any](m map[int64]*V, ok func(*V) bool) *V {
 	for _, v := range m {
-		out = append(out, v)
+		if ok(v) {
+			return v
+		}
 	}
-	return out
+	return nil
 }
 
 // TestSameNameAgain drops a collection and creates another of its name, ten times: ids tell them apart.

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"kitestream/bridge/catalog"
 	"kitestream/bridge/catalog/catalogtest"
@@ -36,7 +35,7 @@ func TestRelistAfterCompaction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.Compact(t.Context(), resp.Header.Revision, clientv3.WithCompactPhysical()); err != nil {
+	if _, err := e.Compact(t.Context(), resp.Header.Revision); err != nil {
 		t.Fatal(err)
 	}
 	if v := c.View(); v != was {

@@ -8,9 +8,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"kitestream/bridge/catalog"
@@ -74,15 +77,23 @@ func TestSyncEndsWithItsContext(t *testing.T) {
 }
 
 // TestViewsAreWhatEtcdHeld is the oracle: while writers change a few keys in every way there is, every View that Sync
-// returns must be what a new listing at that revision gives.
+// returns must be what etcd held at that revision; also while connections are cut and what the watch needs is compacted.
 func TestViewsAreWhatEtcdHeld(t *testing.T) {
+	t.Run("quiet", func(t *testing.T) { testOracle(t, func(context.Context, *etcd, *proxy) {}) })
+	t.Run("cuts and compactions", func(t *testing.T) { testOracle(t, disturb) })
+}
+
+func testOracle(t *testing.T, disturb func(context.Context, *etcd, *proxy)) {
 	e := newEtcd(t)
-	c := open(t, e.config())
+	p := newProxy(t, e.endpoint, nil)
+	cfg, reg := e.config(), prometheus.NewRegistry()
+	cfg.Endpoints, cfg.Metrics = []string{p.addr}, reg
+	c := open(t, cfg)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	var wg sync.WaitGroup
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
+	var wg sync.WaitGroup
 	for w := range uint64(3) {
 		r := rand.New(rand.NewPCG(seed, w))
 		wg.Go(func() {
@@ -91,37 +102,58 @@ func TestViewsAreWhatEtcdHeld(t *testing.T) {
 			}
 		})
 	}
-	checked := 0
-	var wgSync sync.WaitGroup
-	var mu sync.Mutex
+	wg.Go(func() { disturb(ctx, e, p) })
+	var compared atomic.Int64
 	for range 4 {
-		wgSync.Go(func() {
+		wg.Go(func() {
 			for ctx.Err() == nil {
-				v, err := c.Sync(ctx)
-				if err != nil {
-					return
+				if v, err := c.Sync(ctx); err == nil && e.compare(t, v) {
+					compared.Add(1)
 				}
-				want, err := heldAt(t.Context(), e, v.Revision)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				if got := summary(v); got != want {
-					t.Errorf("view of revision %d is\n%s\netcd held\n%s", v.Revision, got, want)
-					cancel()
-				}
-				mu.Lock()
-				checked++
-				mu.Unlock()
 			}
 		})
 	}
-	wgSync.Wait()
 	wg.Wait()
-	t.Logf("%d views compared", checked)
-	if checked < 50 {
-		t.Errorf("only %d views compared", checked)
+	t.Logf("%d views compared, %v relists", compared.Load(), metric(t, reg, "kitestream_catalog_relists_total"))
+	if compared.Load() < 50 {
+		t.Error("too few to tell")
 	}
+}
+
+// disturb cuts the connections five times a second, and compacts away what was missed at every second cut.
+func disturb(ctx context.Context, e *etcd, p *proxy) {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for i := 0; ; i++ {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		p.point("")
+		if i%2 == 0 {
+			if resp, err := e.Put(ctx, e.root+"/x", "x"); err == nil {
+				_, _ = e.Compact(ctx, resp.Header.Revision)
+			}
+		}
+		p.point(e.endpoint)
+	}
+}
+
+// compare reports whether the View could be compared with what etcd held at its revision, which may be compacted.
+func (e *etcd) compare(t *testing.T, v *catalog.View) bool {
+	resp, err := e.Get(t.Context(), e.key(""), clientv3.WithPrefix(), clientv3.WithRev(v.Revision))
+	if errors.Is(err, rpctypes.ErrCompacted) {
+		return false
+	}
+	if err != nil {
+		t.Error(err)
+		return false
+	}
+	if got, want := summary(v), summary(catalog.ViewOf(e.key(""), resp)); got != want {
+		t.Errorf("view of revision %d is\n%s\netcd held\n%s", v.Revision, got, want)
+	}
+	return true
 }
 
 // random is a transaction on few keys, so that they come and go often.
@@ -152,13 +184,4 @@ func (e *etcd) random(r *rand.Rand) []clientv3.Op {
 		out = append(out, op)
 	}
 	return out
-}
-
-// heldAt is the summary of what a catalogue lists at a revision.
-func heldAt(ctx context.Context, e *etcd, rev int64) (string, error) {
-	resp, err := e.Get(ctx, e.key(""), clientv3.WithPrefix(), clientv3.WithRev(rev))
-	if err != nil {
-		return "", err
-	}
-	return summary(catalog.ViewOf(e.key(""), resp)), nil
 }

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"sync"
 	"time"
@@ -15,15 +16,16 @@ import (
 // measureEvery is how old the lag metrics may be.
 const measureEvery = 5 * time.Second
 
-// metrics are what control exports: its own requests, and the lag of every task as task.get computes it.
-type metrics struct {
+// Metrics are what control exports: its own requests, and the lag of every task as task.get computes it.
+type Metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	lag      *lagGauges
 }
 
-func newMetrics(reg prometheus.Registerer) (*metrics, error) {
-	m := &metrics{
+// NewMetrics registers control's metrics. A nil registry keeps them to themselves.
+func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
+	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kitestream_control_requests_total",
 			Help: "Requests answered, by endpoint and error code; the code is \"ok\" where there was no error."}, []string{"endpoint", "code"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kitestream_control_request_seconds",
@@ -33,10 +35,13 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	return m, errors.Join(reg.Register(m.requests), reg.Register(m.seconds), reg.Register(m.lag))
+	if err := errors.Join(reg.Register(m.requests), reg.Register(m.seconds), reg.Register(m.lag)); err != nil {
+		return nil, fmt.Errorf("register control's metrics: %w", err)
+	}
+	return m, nil
 }
 
-func (m *metrics) request(endpoint string, refusal *Error, took time.Duration) {
+func (m *Metrics) request(endpoint string, refusal *Error, took time.Duration) {
 	code := "ok"
 	if refusal != nil {
 		code = string(refusal.Code)

@@ -15,6 +15,7 @@ const (
 	lookAgain   = 100 * time.Millisecond // between looks at who still holds a task that is to go
 	gracePeriod = 10 * time.Second       // for processes to let go of a task, besides the leases of dead ones
 	stepTimeout = 10 * time.Second       // for one step of taking a task apart
+	carryRound  = 5 * time.Second        // between looks for what another left undone
 )
 
 // remove marks a task for deletion and takes it apart. When that is not done in time the caller is told, and the task
@@ -24,18 +25,9 @@ func (s *Service) remove(ctx context.Context, c call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	id := t.ID
-	t, err = s.cfg.Tasks.Update(ctx, t.Spec.Name, func(t *jetstream.Task) error {
-		if t.ID != id { // deleted by another request and made anew: not the one that was asked for
-			return jetstream.ErrNotFound
-		}
-		t.State = jetstream.TaskDeleting
-		return nil
-	})
-	if err != nil {
+	if t, err = s.mark(ctx, t); err != nil {
 		return nil, err
 	}
-	s.cfg.Log.Info("task is to be deleted", "task", t.Spec.Name, "id", t.ID)
 	ctx, cancel := context.WithTimeout(ctx, 2*s.cfg.TTL+gracePeriod)
 	defer cancel()
 	for last := time.Now(); ; {
@@ -56,6 +48,25 @@ func (s *Service) remove(ctx context.Context, c call) (any, error) {
 	}
 }
 
+// mark marks this life of a task for deletion.
+func (s *Service) mark(ctx context.Context, t *jetstream.Task) (*jetstream.Task, error) {
+	if t.State == jetstream.TaskDeleting {
+		return t, nil
+	}
+	id := t.ID
+	t, err := s.cfg.Tasks.Update(ctx, t.Spec.Name, func(t *jetstream.Task) error {
+		if t.ID != id { // deleted by another request and made anew: not the one that was asked for
+			return jetstream.ErrNotFound
+		}
+		t.State = jetstream.TaskDeleting
+		return nil
+	})
+	if err == nil {
+		s.cfg.Log.Info("task is to be deleted", "task", t.Spec.Name, "id", t.ID)
+	}
+	return t, err
+}
+
 func (s *Service) stillHeld(ctx context.Context, t *jetstream.Task) *Error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -70,7 +81,7 @@ func (s *Service) stillHeld(ctx context.Context, t *jetstream.Task) *Error {
 
 // carryOn takes apart what was marked for deletion and left, say by a control process that was killed.
 func (s *Service) carryOn(ctx context.Context) error {
-	timer := time.NewTicker(s.round)
+	timer := time.NewTicker(carryRound)
 	defer timer.Stop()
 	for {
 		tasks, err := s.cfg.Tasks.List(ctx)
@@ -142,7 +153,7 @@ func (s *Service) removeAll(ctx context.Context, t *jetstream.Task) error {
 		},
 		func(ctx context.Context) error { return forget(ctx, s.cfg.Buckets.Ledger, "ledger."+name) },
 		func(ctx context.Context) error { return forget(ctx, s.cfg.Buckets.Ledger, "resumes."+name) },
-		func(ctx context.Context) error { return s.cfg.Tasks.Delete(ctx, t) },
+		func(ctx context.Context) error { return s.forgetRecord(ctx, t) },
 	}
 	for _, step := range steps {
 		now, err := s.cfg.Tasks.Get(ctx, name)
@@ -152,7 +163,6 @@ func (s *Service) removeAll(ctx context.Context, t *jetstream.Task) error {
 		if err != nil {
 			return err
 		}
-		t.Revision = now.Revision
 		if err := ctx.Err(); err != nil { // looks at the lease's clock: a process that was stopped must not go on
 			return fmt.Errorf("delete task %s: %w", name, err)
 		}
@@ -160,11 +170,24 @@ func (s *Service) removeAll(ctx context.Context, t *jetstream.Task) error {
 		err = step(bounded)
 		cancel()
 		if err != nil && !errors.Is(err, jetstream.ErrNotFound) {
-			return fmt.Errorf("delete task %s: %w", name, err)
+			return fmt.Errorf("take task %s apart: %w", name, err)
 		}
 	}
 	s.cfg.Log.Info("task deleted", "task", name, "id", t.ID)
 	return nil
+}
+
+// forgetRecord deletes the task's own record, however often others mark it meanwhile.
+func (s *Service) forgetRecord(ctx context.Context, t *jetstream.Task) error {
+	for {
+		now, err := s.cfg.Tasks.Get(ctx, t.Spec.Name)
+		if err != nil || now.ID != t.ID {
+			return err
+		}
+		if err := s.cfg.Tasks.Delete(ctx, now); !errors.Is(err, jetstream.ErrConflict) {
+			return err
+		}
+	}
 }
 
 func forget(ctx context.Context, kv natsjs.KeyValue, key string) error {

@@ -143,7 +143,6 @@ func TestDeleteGoesOnAfterACrash(t *testing.T) {
 			f := &fuse{}
 			f.left.Store(int64(at))
 			cfg := r.config()
-			cfg.Metrics = nil
 			cfg.JS = fusedJS{cfg.JS, f}
 			buckets := *r.buckets
 			buckets.Ledger, buckets.Tasks = fusedKV{buckets.Ledger, f}, fusedKV{buckets.Tasks, f}
@@ -161,7 +160,7 @@ func TestDeleteGoesOnAfterACrash(t *testing.T) {
 			stop()
 
 			cfg = r.config()
-			cfg.Metrics, cfg.Holder = nil, "control-2"
+			cfg.Holder = "control-2"
 			r.serve(cfg)
 			r.eventually("the task is gone", func() bool { return len(r.traces("orders")) == 0 })
 			again := r.create(spec("orders"))
@@ -218,7 +217,7 @@ func TestDeleteOfATaskThatNobodyLetsGo(t *testing.T) {
 func TestDeletesAtOnce(t *testing.T) {
 	r := newServed(t)
 	cfg := r.config()
-	cfg.Metrics, cfg.Holder = nil, "control-2"
+	cfg.Holder = "control-2"
 	r.serve(cfg)
 	for range 5 {
 		r.fill("orders")

@@ -57,7 +57,12 @@ func newRig(t *testing.T) *rig {
 func newServed(t *testing.T) *rig {
 	t.Helper()
 	r := newRig(t)
-	r.serve(r.config())
+	cfg := r.config()
+	var err error
+	if cfg.Metrics, err = control.NewMetrics(r.metrics); err != nil {
+		t.Fatal(err)
+	}
+	r.serve(cfg)
 	return r
 }
 
@@ -67,19 +72,20 @@ func (r *rig) config() control.Config {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	metrics, err := control.NewMetrics(nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
 	return control.Config{
 		NC: nc, JS: js, Buckets: r.buckets, Tasks: jetstream.NewTasks(js, r.buckets.Tasks, nil), Leases: r.leases,
-		Holder: "control-1", TTL: ttl, Metrics: r.metrics,
+		Holder: "control-1", TTL: ttl, Metrics: metrics,
 	}
 }
 
 // serve runs a service until the test ends or the returned function is called, and waits until it answers.
 func (r *rig) serve(cfg control.Config) (stop func()) {
 	r.t.Helper()
-	s, err := control.New(cfg)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	s := control.New(cfg)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()

@@ -16,23 +16,22 @@ import (
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nats.go/micro"
-	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"kitestream/jetstream"
 )
 
-// Config is what a control service needs. Every field but Log and Metrics must be set.
+// Config is what a control service needs. Every field but Log must be set.
 type Config struct {
 	NC      *nats.Conn
 	JS      natsjs.JetStream
 	Buckets *jetstream.Buckets
 	Tasks   *jetstream.Tasks
 	Leases  *jetstream.Leases
-	Holder  string                // this process, for people
-	TTL     time.Duration         // of leases: how long a dead process may still count as a holder
-	Log     *slog.Logger          // nil: silent
-	Metrics prometheus.Registerer // nil: none
+	Holder  string        // this process, for people
+	TTL     time.Duration // of leases: how long a dead process may still count as a holder
+	Log     *slog.Logger  // nil: silent
+	Metrics *Metrics
 }
 
 const (
@@ -44,20 +43,15 @@ const (
 // Service answers requests about tasks. Any number of them may run.
 type Service struct {
 	cfg     Config
-	metrics *metrics
-	round   time.Duration // between looks at what is to be carried on
+	metrics *Metrics
 }
 
 // New makes a service; it does nothing until Run.
-func New(cfg Config) (*Service, error) {
+func New(cfg Config) *Service {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	m, err := newMetrics(cfg.Metrics)
-	if err != nil {
-		return nil, fmt.Errorf("register control's metrics: %w", err)
-	}
-	return &Service{cfg: cfg, metrics: m, round: 5 * time.Second}, nil
+	return &Service{cfg: cfg, metrics: cfg.Metrics}
 }
 
 // pool runs functions, as many at once as the limit says, until it is closed.

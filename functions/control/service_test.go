@@ -161,7 +161,7 @@ func TestEveryProblemOfATaskIsTold(t *testing.T) {
 func TestOneOfManyCreatesWins(t *testing.T) {
 	r := newServed(t)
 	second := r.config()
-	second.Holder, second.Metrics = "control-2", nil
+	second.Holder = "control-2"
 	r.serve(second)
 	const n = 20
 	var won, lost int

@@ -211,7 +211,7 @@ func TestWaitOutlivesItsControl(t *testing.T) {
 	asked.Wait()
 	cfg.NC.Close() // as by kill -9: nothing is answered any more
 	second := r.config()
-	second.Metrics, second.Holder = nil, "control-2"
+	second.Holder = "control-2"
 	r.serve(second)
 	if err := <-w.ended; err != nil {
 		t.Errorf("wait: %v", err)

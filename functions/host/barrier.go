@@ -9,8 +9,7 @@ import (
 )
 
 // atBarrier sees to the drop that a lane has come to, if it has. All before it is acked, so the lane says that it is
-// there. When all lanes of the task are, the holder of lane 0, and nobody else, carries the drop out; then all go on. A
-// second one that also saw all lanes there could come so late that it drops what has been made anew under the name.
+// there. When all lanes of the task are, one holder carries the drop out, that of the lane that came last; then all go on.
 func (t *target) atBarrier(ctx context.Context, l *heldLane) (passed bool, err error) {
 	e := l.barrier()
 	if e == nil {
@@ -27,7 +26,7 @@ func (t *target) atBarrier(ctx context.Context, l *heldLane) (passed bool, err e
 	if err != nil {
 		return false, fmt.Errorf("wait at %s of %s.%s: %w", e.Kind, e.Database, e.Collection, err)
 	}
-	if state == jetstream.BarrierReady && l.number == 0 {
+	if state == jetstream.BarrierReady {
 		if err := t.carryOut(ctx, l, e); err != nil {
 			return false, err
 		}

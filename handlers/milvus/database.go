@@ -3,6 +3,7 @@ package milvus
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
 )
@@ -25,19 +26,23 @@ func (t *Target) CreateDatabase(ctx context.Context, name string) error {
 	return err
 }
 
-// DropDatabase removes the database if it is there. Milvus refuses while it holds collections.
+// DropDatabase removes the database if it is there. One that still holds collections, which then are not the source's,
+// stays: the error is a CodeNotEmpty.
 func (t *Target) DropDatabase(ctx context.Context, name string) error {
 	t.shapes.forgetDatabase(name)
 	found, err := t.hasDatabase(ctx, name)
 	if err != nil || !found {
 		return err
 	}
-	s, err := t.service.DropDatabase(ctx, &milvuspb.DropDatabaseRequest{DbName: name})
-	err = checkStatus(s, err)
-	if isCode(err, CodeNoDatabase) {
-		return nil
+	left, err := t.service.ShowCollections(ctx, &milvuspb.ShowCollectionsRequest{DbName: name})
+	if err := check(left, err); err != nil {
+		return err
 	}
-	return err
+	if names := left.GetCollectionNames(); len(names) > 0 {
+		return refuse(CodeNotEmpty, "database %s still holds %s", name, strings.Join(names, ", "))
+	}
+	s, err := t.service.DropDatabase(ctx, &milvuspb.DropDatabaseRequest{DbName: name})
+	return unless(checkStatus(s, err), CodeNoDatabase)
 }
 
 func (t *Target) hasDatabase(ctx context.Context, name string) (bool, error) {

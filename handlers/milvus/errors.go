@@ -41,6 +41,8 @@ const (
 	CodeSchema = "KS-P-SCHEMA"
 	// CodeRefused: the target refuses the rows or names as invalid. Permanent.
 	CodeRefused = "KS-P-REFUSED"
+	// CodeNotEmpty: a database can't be dropped, because of collections that the source has not. Permanent.
+	CodeNotEmpty = "KS-P-NOTEMPTY"
 	// CodeNoDatabase: the database is not on the target. Permanent.
 	CodeNoDatabase = "KS-P-NODATABASE"
 	// CodeNoCollection: the collection is not on the target. Permanent.
@@ -56,8 +58,8 @@ type kind struct {
 }
 
 // byStatus are the codes of commonpb.Status since Milvus 2.3 (pkg/util/merr). Those marked "seen" were provoked on a real 2.3.5.
-// What is not here is Unclear: above all 65535, which 2.3 uses for whatever has no code yet, from a database that is not
-// empty (seen) to a coordinator that can't be found; and 1001, storage failed, which it uses for JSON that is no
+// What is not here is Unclear: above all 65535, which 2.3 uses for whatever has no code yet, from a partition that is
+// loaded (seen) to a coordinator that can't be found; and 1001, storage failed, which it uses for JSON that is no
 // object, too (seen).
 func byStatus(code int32) (kind, bool) {
 	switch code {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/url"
+	"strings"
 	"time"
 
 	grpcretry "github.com/grpc-ecosystem/go-grpc-middleware/retry"
@@ -32,13 +33,13 @@ func (c Config) Validate() error {
 		return errors.New("uri is empty")
 	}
 	uri := c.URI
-	if u, err := url.Parse(uri); err != nil || u.Host == "" {
+	if !strings.Contains(uri, "://") {
 		uri = "http://" + uri
 	}
 	u, err := url.Parse(uri)
 	switch {
 	case err != nil:
-		return fmt.Errorf("uri: %w", err)
+		return errors.New("uri can't be parsed: want http://host:port or https://host:port") // err would show it, with what is in it
 	case u.Scheme != "http" && u.Scheme != "https":
 		return fmt.Errorf("uri %s: scheme is %q, not http or https", u.Redacted(), u.Scheme)
 	case u.Hostname() == "":

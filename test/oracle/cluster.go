@@ -75,7 +75,7 @@ func checked[A answer](a A, err error) (A, error) {
 }
 
 func refused(s *commonpb.Status) error {
-	if s.GetCode() == 0 && s.GetErrorCode() == commonpb.ErrorCode_Success { //nolint:staticcheck // what 2.2 sends
+	if s.GetCode() == 0 && s.GetErrorCode() == commonpb.ErrorCode_Success { // the latter is all that 2.2 sends
 		return nil
 	}
 	return &refusal{code: s.GetCode(), reason: s.GetReason()}

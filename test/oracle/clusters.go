@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
+	"golang.org/x/sync/errgroup"
 )
 
 // CompareClusters compares everything that a task replicates: databases, collections with their schema, shards and
@@ -22,21 +23,39 @@ func CompareClusters(ctx context.Context, source, target *Cluster, selects func(
 		return nil, fmt.Errorf("list what the target has: %w", err)
 	}
 	d := &Diff{}
+	var both [][2]string
 	for _, db := range union(src, tgt) {
 		if !d.both("database "+db, has(src, db), has(tgt, db)) {
 			continue
 		}
 		for _, coll := range merge(src[db], tgt[db]) {
-			if !d.both(db+"."+coll, slices.Contains(src[db], coll), slices.Contains(tgt[db], coll)) {
-				continue
-			}
-			if err := d.collection(ctx, source, target, db, coll); err != nil {
-				return nil, err
+			if d.both(db+"."+coll, slices.Contains(src[db], coll), slices.Contains(tgt[db], coll)) {
+				both = append(both, [2]string{db, coll})
 			}
 		}
 	}
+	diffs := make([]*Diff, len(both))
+	var g errgroup.Group
+	g.SetLimit(atOnce)
+	for i, c := range both {
+		g.Go(func() (err error) {
+			diffs[i], err = collections(ctx, source, target, c[0], c[1])
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	for _, x := range diffs {
+		d.Differences = append(d.Differences, x.Differences...)
+		d.Collections++
+		d.Rows += x.Rows
+	}
 	return d, nil
 }
+
+// atOnce is how many collections are compared at a time: to load one is mostly to wait.
+const atOnce = 4
 
 func has(m map[string][]string, key string) bool {
 	_, ok := m[key]
@@ -63,43 +82,53 @@ func (d *Diff) both(what string, source, target bool) bool {
 	return false
 }
 
-// collection adds in what a collection of both clusters differs.
-func (d *Diff) collection(ctx context.Context, source, target *Cluster, db, coll string) error {
-	s, err := source.describe(ctx, db, coll)
-	if err != nil {
-		return fmt.Errorf("source: %w", err)
-	}
-	t, err := target.describe(ctx, db, coll)
-	if err != nil {
-		return fmt.Errorf("target: %w", err)
+// collections compares a collection that both clusters have.
+func collections(ctx context.Context, source, target *Cluster, db, coll string) (*Diff, error) {
+	var s, t *whole
+	var g errgroup.Group
+	g.Go(func() (err error) { s, err = source.whole(ctx, db, coll); return named("source", err) })
+	g.Go(func() (err error) { t, err = target.whole(ctx, db, coll); return named("target", err) })
+	if err := g.Wait(); err != nil {
+		return nil, err
 	}
 	name := db + "." + coll
-	d.Collections++
-	d.schema(name, s, t)
-	sp, err := source.partitions(ctx, db, coll)
-	if err != nil {
-		return fmt.Errorf("source: %w", err)
-	}
-	tp, err := target.partitions(ctx, db, coll)
-	if err != nil {
-		return fmt.Errorf("target: %w", err)
-	}
-	if partitionKeyed(s.GetSchema()) {
-		d.same(name+", number of partitions", fmt.Sprint(len(sp)), fmt.Sprint(len(tp)))
+	d := &Diff{Rows: len(s.table.Rows)}
+	d.schema(name, s.description, t.description)
+	if partitionKeyed(s.description.GetSchema()) {
+		d.same(name+", number of partitions", fmt.Sprint(len(s.partitions)), fmt.Sprint(len(t.partitions)))
 	} else {
-		d.same(name+", partitions", strings.Join(sp, " "), strings.Join(tp, " "))
+		d.same(name+", partitions", strings.Join(s.partitions, " "), strings.Join(t.partitions, " "))
 	}
-	st, err := source.Read(ctx, db, coll)
+	d.tables(s.table, t.table)
+	return d, nil
+}
+
+func named(side string, err error) error {
 	if err != nil {
-		return fmt.Errorf("source: %w", err)
+		return fmt.Errorf("%s: %w", side, err)
 	}
-	tt, err := target.Read(ctx, db, coll)
-	if err != nil {
-		return fmt.Errorf("target: %w", err)
-	}
-	d.Rows += len(st.Rows)
-	d.tables(st, tt)
 	return nil
+}
+
+// whole is all there is of a collection.
+type whole struct {
+	description *milvuspb.DescribeCollectionResponse
+	partitions  []string
+	table       *Table
+}
+
+func (c *Cluster) whole(ctx context.Context, db, coll string) (w *whole, err error) {
+	w = &whole{}
+	if w.description, err = c.describe(ctx, db, coll); err != nil {
+		return nil, err
+	}
+	if w.partitions, err = c.partitions(ctx, db, coll); err != nil {
+		return nil, err
+	}
+	if w.table, err = c.Read(ctx, db, coll); err != nil {
+		return nil, err
+	}
+	return w, nil
 }
 
 // names are the selected collections of each selected database. A database is selected that holds one, or that

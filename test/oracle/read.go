@@ -15,7 +15,7 @@ import (
 )
 
 // Rows are asked for by their keys, this many at a time: 500 rows of the largest dimension (32768) fit an answer.
-var rowsPerQuery = 500
+const rowsPerQuery = 500
 
 // ErrChanged says that a collection was written to while it was read.
 var ErrChanged = errors.New("collection changed while it was read")

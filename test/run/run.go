@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -36,8 +37,17 @@ type Process struct {
 }
 
 // Start runs the binary with a verb, what it says going to a file in dir. env is added to a clean KITESTREAM_ environment.
-// It dies with this process.
+// It dies with this process, however that ends.
 func Start(bin, dir, verb string, env ...string) (*Process, error) {
+	return start(bin, dir, verb, &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}, env)
+}
+
+// StartDetached is Start for a process that is to outlive this one.
+func StartDetached(bin, dir, verb string, env ...string) (*Process, error) {
+	return start(bin, dir, verb, &syscall.SysProcAttr{Setsid: true}, env)
+}
+
+func start(bin, dir, verb string, attr *syscall.SysProcAttr, env []string) (*Process, error) {
 	f, err := os.CreateTemp(dir, verb+"-*.log")
 	if err != nil {
 		return nil, fmt.Errorf("start kitestream %s: %w", verb, err)
@@ -46,14 +56,21 @@ func Start(bin, dir, verb string, env ...string) (*Process, error) {
 	p := &Process{Verb: verb, Log: f.Name(), cmd: exec.Command(bin, verb), done: make(chan struct{})}
 	p.cmd.Env = append(clean(os.Environ()), env...)
 	p.cmd.Stdout, p.cmd.Stderr, p.cmd.Dir = f, f, dir
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := p.cmd.Start(); err != nil {
+	p.cmd.SysProcAttr = attr
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // Pdeathsig means the death of the thread that started it: this one lives as long
+		defer runtime.UnlockOSThread()
+		err := p.cmd.Start()
+		started <- err
+		if err == nil {
+			p.err = p.cmd.Wait()
+			close(p.done)
+		}
+	}()
+	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start kitestream %s: %w", verb, err)
 	}
-	go func() {
-		p.err = p.cmd.Wait()
-		close(p.done)
-	}()
 	return p, nil
 }
 

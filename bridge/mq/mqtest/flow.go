@@ -31,7 +31,7 @@ func backPressure(s *suite) {
 	if grown := most - min(most, before); grown > bound {
 		s.Errorf("a reader that nobody asks holds %d MiB of a backlog of %d MiB, bound %d MiB", grown>>20, backlog>>20, bound>>20)
 	}
-	s.expect(r, 1, backlog/size)
+	s.expect(r, 1, 100) // and it still reads
 }
 
 // heap is what the program holds after a collection.

@@ -68,8 +68,8 @@ func TestConnectionIsCutAgainAndAgain(t *testing.T) {
 	const n = 20_000
 	w.number(t, "channel", 0, n, 500)
 	r := open(t, q, "")
-	for i := 0; i < n; i += n / 20 {
-		expect(t, r, i, i+n/20)
+	for i := 0; i < n; i += n / 10 {
+		expect(t, r, i, i+n/10)
 		s.Cut()
 	}
 	w.number(t, "channel", n, 1, 8)

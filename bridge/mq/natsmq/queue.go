@@ -1,12 +1,13 @@
 // Package natsmq reads the queue of a Milvus that runs on its embedded NATS server ("natsmq").
 //
 // That server (2.9.17 in Milvus 2.3) is an ordinary JetStream server that listens on Milvus's natsmq port. Each channel
-// is a file-backed stream with one subject, both named as the channel; a message's position is its stream sequence.
-// Streams are limited by age (three days by default) and may be purged: a Reader notices by the sequences it is given.
+// is a file-backed stream with one subject, both named as the channel. A message's position is its stream sequence and
+// the time at which the server stored it, as in "27@1763844204024594000". Streams are limited by age (three days by
+// default) and may be purged: a reader notices by the sequences that it is given.
 //
-// A Reader pulls through an ephemeral consumer without acknowledgements, so it leaves nothing behind in the server. How
+// A reader pulls through an ephemeral consumer without acknowledgements, so it leaves nothing behind in the server. How
 // it keeps the order, proves that nothing is missing and finds its place again is in this package's part of
-// bridge/mq/DESIGN.md.
+// bridge/mq/DESIGN.md, and so are the permissions that it needs.
 package natsmq
 
 import (

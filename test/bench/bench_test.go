@@ -1,0 +1,234 @@
+//go:build servers
+
+// Package bench measures Kitestream end to end on real servers; README.md says what and how, and what came out.
+package bench
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/milvus-io/milvus-sdk-go/v2/client"
+	"github.com/milvus-io/milvus-sdk-go/v2/entity"
+	"github.com/nats-io/nats.go"
+
+	"kitestream/functions/control"
+	"kitestream/jetstream"
+	"kitestream/test/run"
+	"kitestream/test/servers"
+)
+
+func TestMain(m *testing.M) { os.Exit(servers.Main(m, servers.RoleSource, servers.RoleTarget)) }
+
+// rig is a source and a target with `kitestream up` between them.
+type rig struct {
+	t              *testing.T
+	source, target client.Client
+	tasks          *control.Client
+	up             *run.Process
+	uri            string
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	ctx := t.Context()
+	src, dst := servers.Source(t), servers.Target(t)
+	dir := t.TempDir()
+	bin := os.Getenv("KITESTREAM_TEST_BIN")
+	if bin == "" {
+		bin = must(run.Build(ctx, dir))(t)
+	}
+	port, metrics := must(run.FreePort())(t), must(run.FreePort())(t)
+	env := append(src.SourceEnv(), fmt.Sprintf("KITESTREAM_NATS_LISTEN=127.0.0.1:%d", port),
+		fmt.Sprintf("KITESTREAM_METRICS_ADDR=127.0.0.1:%d", metrics), "KITESTREAM_DATA_DIR="+dir+"/data")
+	up := must(run.Start(bin, dir, "up", env...))(t)
+	t.Cleanup(func() {
+		if err := up.Stop(15 * time.Second); err != nil {
+			t.Error(err)
+		}
+	})
+	nc := must(nats.Connect(fmt.Sprintf("nats://127.0.0.1:%d", port), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond)))(t)
+	t.Cleanup(nc.Close)
+	r := &rig{t: t, tasks: control.NewClient(nc), up: up, uri: dst.URI,
+		source: must(client.NewClient(ctx, client.Config{Address: src.Addr}))(t), target: must(client.NewClient(ctx, client.Config{Address: dst.Addr}))(t)}
+	r.eventually("control answers", func() bool { _, err := r.tasks.List(ctx); return err == nil })
+	return r
+}
+
+func must[T any](v T, err error) func(*testing.T) T {
+	return func(t *testing.T) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+func (r *rig) eventually(what string, ok func() bool) {
+	r.t.Helper()
+	for end := time.Now().Add(30 * time.Second); !ok(); {
+		if time.Now().After(end) {
+			r.t.Fatalf("%s: not within 30 s; kitestream said:\n%s", what, r.up.Tail())
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-r.t.Context().Done():
+			r.t.Fatal(r.t.Context().Err())
+		}
+	}
+}
+
+// collection makes one with an Int64 key and a vector, indexed and loaded if it is to be queried.
+func (r *rig) collection(c client.Client, name string, dim int64) {
+	r.t.Helper()
+	ctx := r.t.Context()
+	s := entity.NewSchema().WithName(name).
+		WithField(entity.NewField().WithName("id").WithDataType(entity.FieldTypeInt64).WithIsPrimaryKey(true)).
+		WithField(entity.NewField().WithName("vec").WithDataType(entity.FieldTypeFloatVector).WithDim(dim))
+	if err := c.CreateCollection(ctx, s, 1); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) load(c client.Client, name string) {
+	r.t.Helper()
+	idx := must(entity.NewIndexFlat(entity.L2))(r.t)
+	if err := c.CreateIndex(r.t.Context(), name, "vec", idx, false); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := c.LoadCollection(r.t.Context(), name, false); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// insertLoop is the plain Go-SDK loop that everything is compared with: calls of 5,000 rows, one after the other.
+func (r *rig) insertLoop(c client.Client, name string, dim, calls int) time.Duration {
+	r.t.Helper()
+	const rows = 5000
+	rng := rand.New(rand.NewPCG(1, uint64(dim)))
+	vecs := make([][]float32, rows)
+	for i := range vecs {
+		vecs[i] = make([]float32, dim)
+		for j := range vecs[i] {
+			vecs[i][j] = rng.Float32()
+		}
+	}
+	var took time.Duration
+	for call := range calls {
+		ids := make([]int64, rows)
+		for i := range ids {
+			ids[i] = int64(call*rows + i)
+		}
+		began := time.Now()
+		if _, err := c.Insert(r.t.Context(), name, "", entity.NewColumnInt64("id", ids), entity.NewColumnFloatVector("vec", dim, vecs)); err != nil {
+			r.t.Fatal(err)
+		}
+		took += time.Since(began)
+	}
+	return took
+}
+
+func (r *rig) count(c client.Client, name string) int64 {
+	r.t.Helper()
+	res, err := c.Query(r.t.Context(), name, nil, "", []string{"count(*)"}, client.WithSearchQueryConsistencyLevel(entity.ClStrong))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return must(res.GetColumn("count(*)").GetAsInt64(0))(r.t)
+}
+
+// TestCatchUp writes a backlog to the source while the task is paused, and measures how fast the target then takes it:
+// from resume until the target has acknowledged every row. Beside it, in the same run, a plain loop into the same target,
+// before and after (the A/A of the noise).
+func TestCatchUp(t *testing.T) {
+	for _, dim := range []int{128, 768} {
+		t.Run(strconv.Itoa(dim), func(t *testing.T) {
+			r := newRig(t)
+			calls := 100 * 128 / dim
+			rows := calls * 5000
+			name := fmt.Sprintf("bench_catchup_%d_%d", dim, time.Now().Unix())
+			plain := func(i int) float64 {
+				n := fmt.Sprintf("%s_plain%d", name, i)
+				r.collection(r.target, n, int64(dim))
+				return float64(rows) / r.insertLoop(r.target, n, dim, calls).Seconds()
+			}
+			before := plain(1)
+			r.collection(r.source, name, int64(dim))
+			r.create(name)
+			must(r.tasks.Pause(t.Context(), "bench"))(t)
+			source := float64(rows) / r.insertLoop(r.source, name, dim, calls).Seconds()
+			r.settled()
+			began := time.Now()
+			must(r.tasks.Resume(t.Context(), "bench"))(t)
+			must(r.tasks.Wait(t.Context(), "bench", control.WaitOptions{}))(t)
+			rate := float64(rows) / time.Since(began).Seconds()
+			after := plain(2)
+			r.load(r.target, name)
+			if n := r.count(r.target, name); n != int64(rows) {
+				t.Fatalf("target has %d rows, want %d", n, rows)
+			}
+			report(t, fmt.Sprintf("catch_up_%d", dim), map[string]float64{"rows": float64(rows), "rows_per_s": rate, "plain_before": before, "plain_after": after,
+				"source_insert_per_s": source, "ratio": rate / ((before + after) / 2)})
+		})
+	}
+}
+
+// TestFlow measures the whole way while the source is written to as fast as one loop can: rows over the time from the
+// first insert to the last acknowledgement.
+func TestFlow(t *testing.T) {
+	r := newRig(t)
+	const dim, calls = 128, 60
+	name := fmt.Sprintf("bench_flow_%d", time.Now().Unix())
+	r.collection(r.target, name+"_plain", dim)
+	plain := calls * 5000 / r.insertLoop(r.target, name+"_plain", dim, calls).Seconds()
+	r.collection(r.source, name, dim)
+	r.create(name)
+	began := time.Now()
+	r.insertLoop(r.source, name, dim, calls)
+	must(r.tasks.Wait(t.Context(), "bench", control.WaitOptions{}))(t)
+	rate := calls * 5000 / time.Since(began).Seconds()
+	report(t, "flow_128", map[string]float64{"rows_per_s": rate, "plain": plain, "ratio": rate / plain})
+}
+
+func (r *rig) create(collection string) {
+	r.t.Helper()
+	spec := jetstream.TaskSpec{Name: "bench", Lanes: 4, Select: []jetstream.Selection{{Collections: []string{collection}}},
+		Targets: []jetstream.TargetSpec{{Name: "standby", URI: r.uri}}}
+	must(r.tasks.Create(r.t.Context(), spec))(r.t)
+	must(r.tasks.Wait(r.t.Context(), "bench", control.WaitOptions{}))(r.t)
+}
+
+// settled waits until the stream holds all that the source does.
+func (r *rig) settled() {
+	r.t.Helper()
+	must(r.tasks.Position(r.t.Context(), control.PositionRequest{Name: "bench", Sync: true, TimeoutMS: 600_000}))(r.t)
+}
+
+// report prints a measure and adds it to bench.json.
+func report(t *testing.T, name string, figures map[string]float64) {
+	t.Helper()
+	all := map[string]map[string]float64{}
+	if b, err := os.ReadFile("bench.json"); err == nil {
+		if err := json.Unmarshal(b, &all); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all[name] = figures
+	b, err := json.MarshalIndent(all, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("bench.json", append(b, '\n'), 0o644); err != nil { //nolint:gosec // figures to be read by all
+		t.Fatal(err)
+	}
+	one, err := json.Marshal(figures)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s: %s", name, one)
+}

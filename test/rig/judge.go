@@ -1,0 +1,186 @@
+package rig
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"kitestream/jetstream"
+	"kitestream/test/oracle"
+	"kitestream/test/servers"
+)
+
+// readTime bounds the reading of everything that two servers hold of a test.
+const readTime = 3 * time.Minute
+
+// Oracle is a connection of the oracle's.
+func (r *Rig) Oracle(m *servers.Milvus) *oracle.Cluster {
+	r.Helper()
+	c, err := oracle.Dial(m.URI, "")
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// Equal fails the test unless a target has all that the source has of the collections of a database whose names begin
+// with the prefix: the same schema, every row bit for bit, none twice. It gives what was compared.
+func (r *Rig) Equal(target *servers.Milvus, database, prefix string) *oracle.Diff {
+	r.Helper()
+	ctx, cancel := context.WithTimeout(r.Context(), readTime)
+	defer cancel()
+	d, err := oracle.CompareClusters(ctx, r.Oracle(r.Source), r.Oracle(target), func(db, collection string) bool {
+		return db == database && (collection == "" || strings.HasPrefix(collection, prefix))
+	})
+	if err != nil {
+		r.Fatalf("compare source and target: %v", err)
+	}
+	if !d.Equal() {
+		r.Fatalf("source and target: %s", d)
+	}
+	r.Logf("source and target are %s", d)
+	return d
+}
+
+// Check fails the test unless a server holds what the model says.
+func (tb *Table) Check(target *servers.Milvus) {
+	tb.r.Helper()
+	ctx, cancel := context.WithTimeout(tb.r.Context(), readTime)
+	defer cancel()
+	got, err := tb.r.Oracle(target).Read(ctx, tb.Database, tb.Name)
+	if err != nil {
+		tb.r.Fatalf("read %s.%s: %v", tb.Database, tb.Name, err)
+	}
+	if d := oracle.Compare(tb.model.Table(), got); !d.Equal() {
+		tb.r.Fatalf("model (as source) and Milvus (as target): %s", d)
+	}
+}
+
+// History is what a task's stream says of itself.
+type History struct {
+	Events int
+	Rows   int
+	Fences []Fence
+}
+
+// Fence is one take-over of the stream.
+type Fence struct {
+	Seq    uint64
+	Epoch  uint64
+	Holder string
+}
+
+// CheckStream reads the whole stream of a task and fails the test unless all is true of it that no crash may change: each
+// event is there once; the sums of rows have no gap; each channel's rows are in the source's order, and between their
+// collection's creation and its drop; a fence has a higher epoch than the one before. Nothing of the task is parked.
+func (r *Rig) CheckStream(task string) *History {
+	r.Helper()
+	ctx, cancel := context.WithTimeout(r.Context(), readTime)
+	defer cancel()
+	s := &stream{ids: map[string]uint64{}, sums: map[sumKey]uint64{}, times: map[string]uint64{}, life: map[int64]jetstream.Kind{}}
+	err := jetstream.Scan(ctx, r.JS, task, nil, 1, func(e *jetstream.Event) error { s.event(e); return nil })
+	if err != nil {
+		r.Fatalf("read the stream of task %s: %v", task, err)
+	}
+	for i, w := range s.wrong {
+		if i == 20 {
+			r.Errorf("… and %d more", len(s.wrong)-i)
+			break
+		}
+		r.Errorf("stream of task %s: %s", task, w)
+	}
+	if n := r.parked(ctx, task); n > 0 {
+		r.Errorf("%d messages of task %s are parked", n, task)
+	}
+	r.Logf("the stream of task %s: %d events, %d rows and keys, %d take-overs", task, s.Events, s.Rows, len(s.Fences))
+	return &s.History
+}
+
+// parked is how many messages of the task are in the dead-letter stream.
+func (r *Rig) parked(ctx context.Context, task string) (n uint64) {
+	r.Helper()
+	s, err := r.JS.Stream(ctx, jetstream.StreamParked)
+	if err != nil {
+		r.Fatalf("open the dead-letter stream: %v", err)
+	}
+	info, err := s.Info(ctx, natsjs.WithSubjectFilter(jetstream.ParkedSubjects(task)))
+	if err != nil {
+		r.Fatalf("look at the dead-letter stream: %v", err)
+	}
+	for _, count := range info.State.Subjects {
+		n += count
+	}
+	return n
+}
+
+type sumKey struct {
+	collection int64
+	lane       int
+}
+
+// stream is a stream that is being checked.
+type stream struct {
+	History
+	ids   map[string]uint64 // by sequence
+	sums  map[sumKey]uint64
+	times map[string]uint64 // each channel's last
+	life  map[int64]jetstream.Kind
+	wrong []string
+}
+
+func (s *stream) bad(e *jetstream.Event, format string, args ...any) {
+	s.wrong = append(s.wrong, fmt.Sprintf("%d, %s %s of %s.%s: ", e.Seq, e.Kind, e.ID, e.Database, e.Collection)+fmt.Sprintf(format, args...))
+}
+
+func (s *stream) event(e *jetstream.Event) {
+	s.Events++
+	if at, twice := s.ids[e.ID]; twice {
+		s.bad(e, "is at %d too", at)
+	}
+	s.ids[e.ID] = e.Seq
+	switch {
+	case e.Kind == jetstream.Fence:
+		s.fence(e)
+	case e.Kind.Rows():
+		s.rows(e)
+	case e.Kind == jetstream.CreateCollection || e.Kind == jetstream.DropCollection:
+		if before := s.life[e.CollectionID]; before == e.Kind || before == jetstream.DropCollection {
+			s.bad(e, "comes after %s", before)
+		}
+		s.life[e.CollectionID] = e.Kind
+	}
+}
+
+func (s *stream) rows(e *jetstream.Event) {
+	s.Rows += e.Rows
+	key := sumKey{e.CollectionID, e.Lane}
+	if want := s.sums[key] + uint64(e.Rows); e.RowSum != want {
+		s.bad(e, "has the row sum %d with %d rows, want %d", e.RowSum, e.Rows, want)
+	}
+	s.sums[key] = e.RowSum
+	if e.TS < s.times[e.Channel] {
+		s.bad(e, "is older than the event before it on channel %s", e.Channel)
+	}
+	s.times[e.Channel] = e.TS
+	if s.life[e.CollectionID] != jetstream.CreateCollection {
+		s.bad(e, "is outside of its collection's life (%s)", s.life[e.CollectionID])
+	}
+}
+
+func (s *stream) fence(e *jetstream.Event) {
+	f := Fence{Seq: e.Seq}
+	part := strings.Split(e.ID, ":") // fence:epoch:holder:writer
+	if len(part) == 4 {
+		f.Epoch, _ = strconv.ParseUint(part[1], 10, 64)
+		f.Holder = part[2]
+	}
+	if n := len(s.Fences); f.Epoch == 0 || n > 0 && s.Fences[n-1].Epoch > f.Epoch {
+		s.bad(e, "is not after the fences before it")
+	}
+	s.Fences = append(s.Fences, f)
+}
