@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"kitestream/handlers"
 	"kitestream/jetstream"
 )
@@ -80,9 +82,19 @@ func checkFold(t *testing.T, start map[cell]string, changes []change, o handlers
 	}
 }
 
+func sharedMetrics(t *testing.T) *handlers.Metrics {
+	t.Helper()
+	m, err := handlers.NewMetrics(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
 // TestFoldEverySequence takes every sequence of up to four changes of one key over two partitions.
 func TestFoldEverySequence(t *testing.T) {
 	one := func(v string) []row { return []row{{1, v}} }
+	o := handlers.Options{Metrics: sharedMetrics(t)} // making them anew takes longer than the test
 	ops := []change{{rows: one(""), remove: true}}
 	for _, p := range []string{"a", "b"} {
 		ops = append(ops, change{partition: p, rows: one("v1")}, change{partition: p, rows: one("v2")},
@@ -93,10 +105,10 @@ func TestFoldEverySequence(t *testing.T) {
 	var walk func(changes []change)
 	walk = func(changes []change) {
 		for _, start := range starts {
-			checkFold(t, start, changes, handlers.Options{}, false)
+			checkFold(t, start, changes, o, false)
 			n++
 		}
-		checkFold(t, map[cell]string{{"", 1}: "v0"}, changes, handlers.Options{}, true)
+		checkFold(t, map[cell]string{{"", 1}: "v0"}, changes, o, true)
 		n++
 		if len(changes) == 4 {
 			return
@@ -111,6 +123,7 @@ func TestFoldEverySequence(t *testing.T) {
 
 // TestFoldRandom takes many keys, several rows an event, the same key more than once in one event, and small calls.
 func TestFoldRandom(t *testing.T) {
+	metrics := sharedMetrics(t)
 	for seed := range uint64(300) {
 		t.Run(fmt.Sprintf("seed_%d", seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 1))
@@ -135,7 +148,7 @@ func TestFoldRandom(t *testing.T) {
 				}
 				start[cell{p, k}] = "v"
 			}
-			o := handlers.Options{MaxRows: 1 + r.IntN(6), Concurrency: 1 + r.IntN(4)}
+			o := handlers.Options{MaxRows: 1 + r.IntN(6), Concurrency: 1 + r.IntN(4), Metrics: metrics}
 			if r.IntN(2) == 0 {
 				o.MaxBytes = 1 + r.IntN(40)
 			}

@@ -120,7 +120,7 @@ func (b *Barriers) Arrive(ctx context.Context, seq uint64, lane, lanes int) (Bar
 	if lane < 0 || lane >= lanes || seq == 0 {
 		return 0, fmt.Errorf("arrive at barrier %d of %s: lane %d of %d", seq, b.id, lane, lanes)
 	}
-	rec, _, err := alterRecord(ctx, b.kv, b.key(), func(r *barrierRecord, _ uint64) (verdict, error) {
+	rec, _, err := alterRecord(ctx, b.js.Conn(), b.kv, b.key(), func(r *barrierRecord, _ uint64) (verdict, error) {
 		if seq == r.Seq && r.Lanes != lanes {
 			return keep, fmt.Errorf("lane %d says that there are %d lanes, others said %d", lane, lanes, r.Lanes)
 		}
@@ -134,7 +134,7 @@ func (b *Barriers) Arrive(ctx context.Context, seq uint64, lane, lanes int) (Bar
 
 // Done says that the barrier at seq has been carried out, and lets every lane go on. It may be called again.
 func (b *Barriers) Done(ctx context.Context, seq uint64) error {
-	_, _, err := alterRecord(ctx, b.kv, b.key(), func(r *barrierRecord, _ uint64) (verdict, error) {
+	_, _, err := alterRecord(ctx, b.js.Conn(), b.kv, b.key(), func(r *barrierRecord, _ uint64) (verdict, error) {
 		switch {
 		case seq <= r.Passed || seq < r.Seq:
 			return keep, nil

@@ -27,25 +27,32 @@ type follower interface {
 // every reconnect: the client's own watcher would notice a restarted server only by its missing heartbeats, seconds
 // later, and lose the expiries of the meantime.
 func follow(ctx context.Context, js natsjs.JetStream, kv natsjs.KeyValue, filter string, f follower) error {
-	conn := js.Conn()
-	connected := conn.StatusChanged(nats.CONNECTED)
-	defer conn.RemoveStatusListener(connected)
+	w := following{conn: js.Conn(), kv: kv, filter: filter, to: f}
+	w.connected = w.conn.StatusChanged(nats.CONNECTED)
+	defer w.conn.RemoveStatusListener(w.connected)
 	for tries := 0; ctx.Err() == nil; {
-		err := followOnce(ctx, kv, filter, f, connected)
-		if err == nil {
+		if err := w.once(ctx); err == nil || errors.Is(err, errReconnected) {
 			tries = 0
 			continue
 		}
-		pause(ctx, tries, connected)
+		pause(ctx, tries, w.connected)
 		tries++
 	}
 	return ctx.Err()
 }
 
-// followOnce returns nil when the connection has been made anew, else why the watch ended.
-func followOnce(ctx context.Context, kv natsjs.KeyValue, filter string, f follower, connected <-chan nats.Status) error {
-	f.begin()
-	w, stop, err := watch(ctx, kv, filter)
+type following struct {
+	conn      *nats.Conn
+	kv        natsjs.KeyValue
+	filter    string
+	to        follower
+	connected chan nats.Status
+}
+
+// once returns nil when the connection has been made anew, else why the watch ended.
+func (f *following) once(ctx context.Context) error {
+	f.to.begin()
+	w, stop, err := watch(ctx, f.conn, f.kv, f.filter)
 	if err != nil {
 		return err
 	}
@@ -60,14 +67,14 @@ func followOnce(ctx context.Context, kv natsjs.KeyValue, filter string, f follow
 				return errWatchEnded
 			case e == nil:
 				whole = true
-				f.full(initial)
+				f.to.full(initial)
 				initial = nil
 			case whole:
-				f.change(e)
+				f.to.change(e)
 			case e.Operation() == natsjs.KeyValuePut:
 				initial = append(initial, e)
 			}
-		case <-connected:
+		case <-f.connected:
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
@@ -77,14 +84,21 @@ func followOnce(ctx context.Context, kv natsjs.KeyValue, filter string, f follow
 
 // watch is kv.Watch with a stop that leaves nothing behind: the client's callback may stand blocked on a full channel,
 // and its goroutine ends only when that is read on.
-func watch(ctx context.Context, kv natsjs.KeyValue, filter string) (natsjs.KeyWatcher, func(), error) {
-	ctx, cancel := context.WithCancel(ctx)
-	w, err := kv.Watch(ctx, filter)
+func watch(ctx context.Context, conn *nats.Conn, kv natsjs.KeyValue, filter string) (natsjs.KeyWatcher, func(), error) {
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var w natsjs.KeyWatcher
+	err := attempt(ctx, conn, requestTimeout, func(asking context.Context) (err error) {
+		defer context.AfterFunc(asking, cancel)()
+		w, err = kv.Watch(running, filter)
+		return err
+	})
 	if err != nil {
 		cancel()
 		return nil, nil, fmt.Errorf("watch %s in %s: %w", filter, kv.Bucket(), err)
 	}
+	detach := context.AfterFunc(ctx, cancel)
 	return w, func() {
+		detach()
 		cancel() // unsubscribes
 		for range w.Updates() {
 		}
@@ -92,8 +106,8 @@ func watch(ctx context.Context, kv natsjs.KeyValue, filter string) (natsjs.KeyWa
 }
 
 // snapshot reads every key below the filter that has a value.
-func snapshot(ctx context.Context, kv natsjs.KeyValue, filter string) ([]natsjs.KeyValueEntry, error) {
-	w, stop, err := watch(ctx, kv, filter)
+func snapshot(ctx context.Context, conn *nats.Conn, kv natsjs.KeyValue, filter string) ([]natsjs.KeyValueEntry, error) {
+	w, stop, err := watch(ctx, conn, kv, filter)
 	if err != nil {
 		return nil, err
 	}
@@ -128,24 +142,37 @@ func pause(ctx context.Context, tries int, connected <-chan nats.Status) {
 	}
 }
 
+// requestTimeout is after how long without an answer something is asked again, or given up where the caller decides.
+const requestTimeout = 5 * time.Second
+
+// errReconnected says that a question may have been lost with the connection, or its answer.
+var errReconnected = errors.New("connection was made anew")
+
 // attempt runs fn under a context that ends after limit, or as soon as the connection has been made anew: what was
-// asked over the old one is never answered.
+// asked over the old one is never answered. Then the error wraps errReconnected. Without a connection only limit counts.
 func attempt(ctx context.Context, conn *nats.Conn, limit time.Duration, fn func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	if conn == nil {
+		return fn(ctx)
+	}
 	connected := conn.StatusChanged(nats.CONNECTED)
-	done := make(chan struct{})
+	done := make(chan bool, 1)
 	go func() {
-		defer close(done)
 		select {
 		case <-connected:
 			cancel()
+			done <- true
 		case <-ctx.Done():
+			done <- false
 		}
 	}()
-	defer func() {
-		cancel()
-		<-done
-		conn.RemoveStatusListener(connected)
-	}()
-	return fn(ctx)
+	err := fn(ctx)
+	cancel()
+	anew := <-done
+	conn.RemoveStatusListener(connected)
+	if err != nil && anew {
+		return fmt.Errorf("%w: %w", errReconnected, err)
+	}
+	return err
 }

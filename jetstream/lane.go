@@ -55,9 +55,6 @@ type Delivery struct {
 
 func (d Delivery) size() int { return d.bytes }
 
-// requestTimeout is after how long without an answer a lane asks again.
-const requestTimeout = 5 * time.Second
-
 // ErrLaneClosed is what a Lane's methods return after Close.
 var ErrLaneClosed = errors.New("lane is closed")
 

@@ -12,10 +12,7 @@ import (
 // heartbeat is how often a consumer that has nothing to deliver says so. After two that don't come it may be gone.
 const heartbeat = 2 * time.Second
 
-var (
-	errReconnected = errors.New("connection was made anew")
-	errNoAnswer    = errors.New("consumer does not answer acks")
-)
+var errNoAnswer = errors.New("consumer does not answer acks")
 
 // feed fills the backlog from one consumer after the other until ctx ends or the lane is somebody else's.
 //

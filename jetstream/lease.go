@@ -138,12 +138,18 @@ func (l *Lease) Release(ctx context.Context) error {
 	l.mu.Lock()
 	rev := l.revision
 	l.mu.Unlock()
-	// The marker is for those who watch; it need not stay.
-	err := l.leases.kv.Purge(ctx, l.key, natsjs.LastRevision(rev), natsjs.PurgeTTL(l.leases.cfg.TTL))
-	if err != nil && !errors.Is(err, natsjs.ErrKeyRevisionMismatch) {
-		return fmt.Errorf("release lease %s: %w", l.key, err)
+	for {
+		err := attempt(ctx, l.leases.js.Conn(), l.leases.cfg.TTL, func(ctx context.Context) error {
+			// The marker is for those who watch; it need not stay.
+			return l.leases.kv.Purge(ctx, l.key, natsjs.LastRevision(rev), natsjs.PurgeTTL(l.leases.cfg.TTL))
+		})
+		switch {
+		case err == nil || errors.Is(err, natsjs.ErrKeyRevisionMismatch):
+			return nil
+		case !errors.Is(err, errReconnected) || ctx.Err() != nil:
+			return fmt.Errorf("release lease %s: %w", l.key, err)
+		}
 	}
-	return nil
 }
 
 // current is the revision to renew, if the lease is not over.

@@ -109,7 +109,7 @@ func (l *Leases) put(ctx context.Context, key string, value []byte, revision uin
 // Holders gives who holds each live lease whose key is the prefix followed by '.' and more; an empty name where the
 // record says none that can be read.
 func (l *Leases) Holders(ctx context.Context, prefix string) (map[string]string, error) {
-	entries, err := snapshot(ctx, l.kv, prefix+".>")
+	entries, err := snapshot(ctx, l.js.Conn(), l.kv, prefix+".>")
 	if err != nil {
 		return nil, err
 	}

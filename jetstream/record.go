@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 )
 
@@ -85,34 +86,46 @@ func conflict(err error) error {
 }
 
 // alterRecord reads the record at key (rev is 0 when there is none), lets fn say what to do with it, and does that by
-// compare-and-set, from the start again when somebody else was faster. It gives back the record as it then stands, with
-// its revision; after a removal the revision that was removed. An error of fn ends it.
-func alterRecord[T checked](ctx context.Context, kv natsjs.KeyValue, key string, fn func(rec *T, rev uint64) (verdict, error)) (T, uint64, error) {
+// compare-and-set, from the start again when somebody else was faster or an answer was lost with the connection: fn may
+// find done what it did before. It gives back the record as it then stands, with its revision; after a removal the
+// revision that was removed. An error of fn ends it.
+func alterRecord[T checked](ctx context.Context, conn *nats.Conn, kv natsjs.KeyValue, key string, fn func(rec *T, rev uint64) (verdict, error)) (T, uint64, error) {
 	for tries := 0; ; tries++ {
-		rec, rev, err := loadRecord[T](ctx, kv, key)
-		if err != nil {
-			return rec, 0, err
+		a := alteration[T]{kv: kv, key: key, fn: fn}
+		err := attempt(ctx, conn, requestTimeout, a.do)
+		again := a.conflict || errors.Is(err, errReconnected)
+		if !again || ctx.Err() != nil || tries >= maxConflicts {
+			return a.rec, a.rev, err
 		}
-		v, err := fn(&rec, rev)
-		if err != nil {
-			return rec, 0, err
-		}
-		switch v {
-		case write:
-			rev, err = storeRecord(ctx, kv, key, rec, rev)
-		case remove:
-			if rev != 0 {
-				err = removeRecord(ctx, kv, key, rev)
-			}
-		}
-		if err == nil {
-			return rec, rev, nil
-		}
-		if !errors.Is(err, ErrConflict) || tries >= maxConflicts {
-			return rec, 0, err
-		}
-		if pause(ctx, 0, nil); ctx.Err() != nil {
-			return rec, 0, fmt.Errorf("write record %s: %w", key, ctx.Err())
-		}
+		pause(ctx, 0, nil)
 	}
+}
+
+// alteration is one try at a compare-and-set.
+type alteration[T checked] struct {
+	kv       natsjs.KeyValue
+	key      string
+	fn       func(*T, uint64) (verdict, error)
+	rec      T
+	rev      uint64
+	conflict bool // somebody else was faster
+}
+
+func (a *alteration[T]) do(ctx context.Context) error {
+	var err error
+	if a.rec, a.rev, err = loadRecord[T](ctx, a.kv, a.key); err != nil {
+		return err
+	}
+	v, err := a.fn(&a.rec, a.rev)
+	if err != nil {
+		return err
+	}
+	switch {
+	case v == write:
+		a.rev, err = storeRecord(ctx, a.kv, a.key, a.rec, a.rev)
+	case v == remove && a.rev != 0:
+		err = removeRecord(ctx, a.kv, a.key, a.rev)
+	}
+	a.conflict = errors.Is(err, ErrConflict)
+	return err
 }

@@ -101,7 +101,7 @@ func PutLaneStatus(ctx context.Context, kv natsjs.KeyValue, id LaneID, s LaneSta
 // LaneStatusesOf reads the last status of each lane of a target that has one, by lane. A record that can't be read is
 // left out and is in the error, beside the others.
 func LaneStatusesOf(ctx context.Context, kv natsjs.KeyValue, target TargetID) (map[int]LaneStatusRecord, error) {
-	entries, err := snapshot(ctx, kv, target.record(laneStatusKind, "*"))
+	entries, err := snapshot(ctx, nil, kv, target.record(laneStatusKind, "*"))
 	if err != nil {
 		return nil, fmt.Errorf("read lane statuses of %s: %w", target, err)
 	}

@@ -79,7 +79,7 @@ type knownStop struct {
 // with everybody's while Run is running.
 func OpenStops(ctx context.Context, js natsjs.JetStream, kv natsjs.KeyValue, id TargetID) (*Stops, error) {
 	s := &Stops{js: js, kv: kv, id: id, known: map[int64]knownStop{}}
-	entries, err := snapshot(ctx, kv, s.filter())
+	entries, err := snapshot(ctx, js.Conn(), kv, s.filter())
 	if err != nil {
 		return nil, fmt.Errorf("open stops of %s: %w", id, err)
 	}
@@ -208,7 +208,7 @@ func writeOrRemove(rec *Stop) verdict {
 func (s *Stops) alter(ctx context.Context, id int64, doing string, fn func(rec *Stop, there bool) (verdict, error)) (Stop, error) {
 	var last verdict
 	var found bool
-	rec, rev, err := alterRecord(ctx, s.kv, s.key(id), func(rec *Stop, rev uint64) (verdict, error) {
+	rec, rev, err := alterRecord(ctx, s.js.Conn(), s.kv, s.key(id), func(rec *Stop, rev uint64) (verdict, error) {
 		var err error
 		found = rev != 0
 		last, err = fn(rec, found)

@@ -36,11 +36,17 @@ func (t *Tasks) Create(ctx context.Context, spec TaskSpec) (*Task, error) {
 	if err := spec.Validate(); err != nil {
 		return nil, err
 	}
-	task := Task{Spec: spec, State: TaskRunning, ID: nuid.Next(), Created: time.Now().UTC()}
-	rev, err := storeRecord(ctx, t.kv, token(spec.Name), task, 0)
-	if errors.Is(err, ErrConflict) {
-		return nil, fmt.Errorf("create task %s: %w", spec.Name, ErrExists)
-	}
+	id := nuid.Next()
+	task, rev, err := alterRecord(ctx, t.js.Conn(), t.kv, token(spec.Name), func(task *Task, rev uint64) (verdict, error) {
+		switch {
+		case rev == 0:
+			*task = Task{Spec: spec, State: TaskRunning, ID: id, Created: time.Now().UTC()}
+			return write, nil
+		case task.ID == id: // made a moment ago, and the answer was lost
+			return keep, nil
+		}
+		return keep, ErrExists
+	})
 	if err != nil {
 		return nil, fmt.Errorf("create task %s: %w", spec.Name, err)
 	}
@@ -63,7 +69,7 @@ func (t *Tasks) Get(ctx context.Context, name string) (*Task, error) {
 
 // List reads all tasks, by name. A record that is no task doesn't hide the others: they are returned beside the error.
 func (t *Tasks) List(ctx context.Context) ([]Task, error) {
-	entries, err := snapshot(ctx, t.kv, ">")
+	entries, err := snapshot(ctx, t.js.Conn(), t.kv, ">")
 	if err != nil {
 		return nil, fmt.Errorf("list tasks: %w", err)
 	}
@@ -82,10 +88,10 @@ func (t *Tasks) List(ctx context.Context) ([]Task, error) {
 	return tasks, errors.Join(errs...)
 }
 
-// Update changes a task: fn is given it as it is, again whenever somebody else was faster, and an error of fn leaves it
-// so. What names the task fn can't change.
+// Update changes a task: fn is given it as it is, again whenever somebody else was faster or an answer was lost with the
+// connection, and an error of fn leaves it so. What names the task fn can't change.
 func (t *Tasks) Update(ctx context.Context, name string, fn func(*Task) error) (*Task, error) {
-	task, rev, err := alterRecord(ctx, t.kv, token(name), func(task *Task, rev uint64) (verdict, error) {
+	task, rev, err := alterRecord(ctx, t.js.Conn(), t.kv, token(name), func(task *Task, rev uint64) (verdict, error) {
 		if rev == 0 {
 			return keep, ErrNotFound
 		}
@@ -109,7 +115,9 @@ func (t *Tasks) Update(ctx context.Context, name string, fn func(*Task) error) (
 // Delete removes the record of a task that was read before. The error wraps ErrConflict when it was changed since,
 // ErrNotFound when it is gone.
 func (t *Tasks) Delete(ctx context.Context, task *Task) error {
-	err := removeRecord(ctx, t.kv, token(task.Spec.Name), task.Revision)
+	err := attempt(ctx, t.js.Conn(), requestTimeout, func(ctx context.Context) error {
+		return removeRecord(ctx, t.kv, token(task.Spec.Name), task.Revision)
+	})
 	if errors.Is(err, ErrConflict) {
 		if _, gone := t.Get(ctx, task.Spec.Name); errors.Is(gone, ErrNotFound) {
 			err = ErrNotFound

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -29,6 +30,10 @@ func (t *target) round(ctx context.Context) (worked bool, err error) {
 	lanes := t.lanes()
 	b := batch{count: map[int]int{}, first: map[int64]map[int]uint64{}}
 	for _, l := range lanes {
+		if err := t.settleReplay(ctx, l); err != nil {
+			return false, err
+		}
+		t.beginReplay(ctx, l)
 		l.fill(batchRows/len(lanes), batchBytes/len(lanes))
 		if err := t.take(ctx, l, &b); err != nil {
 			return false, err
@@ -67,10 +72,11 @@ func (t *target) take(ctx context.Context, l *heldLane, b *batch) error {
 			return nil
 		}
 		b.count[l.number]++
-		if t.passes(e, l.number) {
-			if err := t.passOver(ctx, l, e); err != nil {
-				return err
-			}
+		passed, err := t.passOver(ctx, l, e)
+		if err != nil {
+			return err
+		}
+		if passed {
 			continue
 		}
 		if b.first[e.CollectionID] == nil {
@@ -84,21 +90,32 @@ func (t *target) take(ctx context.Context, l *heldLane, b *batch) error {
 	return nil
 }
 
-// passes reports whether the lane passes over the event, because its collection has stopped on this target.
-func (t *target) passes(e *jetstream.Event, lane int) bool {
-	if e.CollectionID == 0 {
-		return false
+// passOver passes an event over if its collection has stopped on this target, and keeps where the lane began to. An
+// event that is being replayed is one that the lane has passed over before.
+func (t *target) passOver(ctx context.Context, l *heldLane, e *jetstream.Event) (bool, error) {
+	if e.CollectionID == 0 || l.replay != nil {
+		return false, nil
 	}
-	stop, ok := t.stops.Lookup(e.CollectionID)
-	return ok && stop.Holds(lane)
+	if stop, ok := t.stops.Lookup(e.CollectionID); !ok || !stop.Holds(l.number) {
+		return false, nil
+	}
+	passed, err := t.touch(ctx, l, e)
+	if passed {
+		t.cfg.Metrics.passedOver.WithLabelValues(t.task.Spec.Name, t.spec.Name).Add(float64(max(1, e.Rows)))
+	}
+	return passed, err
 }
 
-func (t *target) passOver(ctx context.Context, l *heldLane, e *jetstream.Event) error {
-	t.cfg.Metrics.passedOver.WithLabelValues(t.task.Spec.Name, t.spec.Name).Add(float64(max(1, e.Rows)))
-	if _, err := t.stops.Touch(ctx, e.CollectionID, l.number, e.Seq); err != nil {
-		return fmt.Errorf("keep where lane %d passed over %s.%s: %w", l.number, e.Database, e.Collection, err)
+// touch keeps where a lane began to pass a collection over, asking for what others have just kept of it.
+func (t *target) touch(ctx context.Context, l *heldLane, e *jetstream.Event) (passed bool, err error) {
+	stop, err := t.stops.Touch(ctx, e.CollectionID, l.number, e.Seq)
+	if errors.Is(err, jetstream.ErrNotFound) {
+		return false, nil
 	}
-	return nil
+	if err != nil {
+		return false, fmt.Errorf("keep where lane %d passed over %s.%s: %w", l.number, e.Database, e.Collection, err)
+	}
+	return stop.Holds(l.number), nil
 }
 
 func (t *target) parkDelivery(ctx context.Context, d *jetstream.Delivery) error {
@@ -140,9 +157,10 @@ func (t *target) ack(ctx context.Context, l *heldLane, n int) error {
 	if n == 0 {
 		return nil
 	}
-	seq := l.pending[n-1].Seq
-	if err := l.lane.Ack(ctx, seq); err != nil {
-		return fmt.Errorf("ack lane %d up to %d: %w", l.number, seq, err)
+	if seq := l.pending[n-1].Seq; l.replay == nil {
+		if err := l.lane.Ack(ctx, seq); err != nil {
+			return fmt.Errorf("ack lane %d up to %d: %w", l.number, seq, err)
+		}
 	}
 	t.report.applied(l, l.pending[:n])
 	l.pending = l.pending[n:]
@@ -169,21 +187,21 @@ func (t *target) stop(ctx context.Context, s handlers.Stopped, lanes map[int]uin
 // whileHeld is a context that ends with the first of the lanes' leases, or when a lane is to leave and takes too long.
 // It does not end with ctx: a graceful stop lets the batch end.
 func (t *target) whileHeld(ctx context.Context, lanes []*heldLane) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stops := make([]func() bool, 0, len(lanes))
+	ctx, cut := context.WithCancel(context.WithoutCancel(ctx))
+	cancels := []context.CancelFunc{cut}
 	for _, l := range lanes {
-		stops = append(stops, context.AfterFunc(l.over, cancel))
+		held, cancel := l.lease.Context(ctx)
+		ctx, cancels = held, append(cancels, cancel)
 	}
 	t.mu.Lock()
-	t.cut = cancel
+	t.cut = cut
 	t.mu.Unlock()
 	return ctx, func() {
-		for _, stop := range stops {
-			stop()
-		}
 		t.mu.Lock()
 		t.cut = nil
 		t.mu.Unlock()
-		cancel()
+		for _, cancel := range cancels {
+			cancel()
+		}
 	}
 }

@@ -14,11 +14,12 @@ type heldLane struct {
 	lease  *jetstream.Lease
 	lane   *jetstream.Lane
 	in     chan jetstream.Delivery
-	over   context.Context // ends when the lease is lost or the lane let go
+	ended  chan struct{} // closed when reading has ended: the lane was lost, or let go
 	stop   context.CancelFunc
 	parts  sync.WaitGroup
 
-	pending []jetstream.Delivery // taken from in and not acked, in order
+	pending []jetstream.Delivery // taken from in, or from replay, and not acked; in order
+	replay  *replay              // what was passed over is being made good; nil: nothing is
 }
 
 // readAhead is how many events may wait in a lane's channel; the lane itself bounds their bytes.
@@ -26,71 +27,91 @@ const readAhead = 256
 
 // openLane begins to renew the lease, and reads from the lane's checkpoint on. wake is called when something has come.
 func (t *target) openLane(ctx context.Context, number int, lease *jetstream.Lease, wake func()) (*heldLane, error) {
-	l := &heldLane{number: number, lease: lease, in: make(chan jetstream.Delivery, readAhead)}
+	l := &heldLane{number: number, lease: lease, in: make(chan jetstream.Delivery, readAhead), ended: make(chan struct{})}
 	ctx = context.WithoutCancel(ctx) // what is in flight when the process is told to stop is to be settled
 	renew, stopRenew := context.WithCancel(ctx)
 	over, stopOver := lease.Context(ctx)
-	l.over, l.stop = over, func() { stopOver(); stopRenew() }
+	l.stop = func() { stopOver(); stopRenew() }
 	l.parts.Go(func() {
-		_ = lease.Run(renew) // its end shows in l.over
+		_ = lease.Run(renew) // its end shows in over
 		wake()
 	})
 	var err error
-	l.lane, err = jetstream.OpenLane(l.over, t.cfg.JS, t.cfg.Buckets.Lanes, jetstream.LaneConfig{ID: t.id.Lane(number), Epoch: lease.Epoch(), Log: t.log})
+	l.lane, err = jetstream.OpenLane(over, t.cfg.JS, t.cfg.Buckets.Lanes, jetstream.LaneConfig{ID: t.id.Lane(number), Epoch: lease.Epoch(), Log: t.log})
 	if err != nil {
 		l.letGo(ctx)
 		return nil, err
 	}
-	l.parts.Go(func() { l.read(wake) })
+	l.parts.Go(func() {
+		defer wake()
+		defer close(l.ended)
+		l.read(over, wake)
+	})
 	return l, nil
 }
 
-// read hands over the lane's events until the lane is let go.
-func (l *heldLane) read(wake func()) {
-	defer wake()
+// read hands over the lane's events until ctx ends or another worker has the lane.
+func (l *heldLane) read(ctx context.Context, wake func()) {
 	for {
-		d, err := l.lane.Next(l.over)
+		d, err := l.lane.Next(ctx)
 		if err != nil {
-			l.stop() // fenced, or over: settleMembers sees it
-			return
+			return // fenced, or over: settleMembers sees it
 		}
 		select {
 		case l.in <- d:
 			wake()
-		case <-l.over.Done():
+		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// lost reports whether the lane is no longer ours.
+func (l *heldLane) lost() bool {
+	select {
+	case <-l.ended:
+		return true
+	default:
+		return false
 	}
 }
 
 // fill takes what has come into pending, up to a number of rows and bytes, and up to a barrier.
 func (l *heldLane) fill(rows, bytes int) {
-	for i := range l.pending {
-		if e := l.pending[i].Event; e != nil {
-			rows -= e.Rows
-			bytes -= len(e.Body)
+	from := l.in
+	if l.replay != nil {
+		from = l.replay.in
+	}
+	take := func(d *jetstream.Delivery) {
+		if d.Event != nil {
+			rows -= d.Event.Rows
+			bytes -= len(d.Event.Body)
 		}
 	}
-	for rows > 0 && bytes > 0 {
-		if n := len(l.pending); n > 0 && l.pending[n-1].Event != nil && l.pending[n-1].Event.Kind.Barrier() {
-			return
-		}
+	for i := range l.pending {
+		take(&l.pending[i])
+	}
+	for rows > 0 && bytes > 0 && !l.endsInBarrier() {
 		select {
-		case d := <-l.in:
+		case d := <-from:
 			l.pending = append(l.pending, d)
-			if d.Event != nil {
-				rows -= d.Event.Rows
-				bytes -= len(d.Event.Body)
-			}
+			take(&d)
 		default:
 			return
 		}
 	}
 }
 
+func (l *heldLane) endsInBarrier() bool {
+	n := len(l.pending)
+	return n > 0 && isBarrier(&l.pending[n-1])
+}
+
+func isBarrier(d *jetstream.Delivery) bool { return d.Event != nil && d.Event.Kind.Barrier() }
+
 // barrier is the drop that the lane has come to, all before it being acked; else nil.
 func (l *heldLane) barrier() *jetstream.Event {
-	if len(l.pending) > 0 && l.pending[0].Event != nil && l.pending[0].Event.Kind.Barrier() {
+	if len(l.pending) > 0 && isBarrier(&l.pending[0]) {
 		return l.pending[0].Event
 	}
 	return nil
@@ -101,6 +122,9 @@ func (l *heldLane) letGo(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 	defer cancel()
 	lost := l.lease.Deadline().Before(time.Now())
+	if l.replay != nil {
+		l.replay.stop()
+	}
 	l.stop()
 	l.parts.Wait()
 	if l.lane != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/milvus-io/milvus-sdk-go/v2/client"
 	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"kitestream/bridge"
 	"kitestream/bridge/catalog"
@@ -118,7 +119,11 @@ func startHosts(ctx context.Context, t *testing.T, js natsjs.JetStream, src *ser
 		Metrics: host.NewMetrics(nil), Connect: func(ctx context.Context, s jetstream.TargetSpec) (host.Target, error) {
 			return milvus.Open(ctx, milvus.Config{URI: s.URI})
 		}})
-	svc := control.New(control.Config{NC: js.Conn(), JS: js, Buckets: buckets, Tasks: tasks, Leases: leases, Holder: "c1", TTL: 3 * time.Second, Log: log})
+	metrics, err := control.NewMetrics(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	svc := control.New(control.Config{NC: js.Conn(), JS: js, Buckets: buckets, Tasks: tasks, Leases: leases, Holder: "c1", TTL: 3 * time.Second, Log: log, Metrics: metrics})
 	var all sync.WaitGroup
 	for _, run := range []func(context.Context) error{cat.Run, bridges.Run, lanes.Run, svc.Run} {
 		all.Go(func() { _ = run(ctx) })

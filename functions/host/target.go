@@ -234,7 +234,7 @@ func (t *target) settleMembers(ctx context.Context) {
 	t.joining = map[int]*jetstream.Lease{}
 	var going []*heldLane
 	for n, l := range t.holding {
-		if t.leaving[n] || l.over.Err() != nil {
+		if t.leaving[n] || l.lost() {
 			going = append(going, l)
 		}
 	}

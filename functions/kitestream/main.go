@@ -52,11 +52,16 @@ func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use: "kitestream", Short: "Change data capture for Milvus, on NATS JetStream",
-		SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs,
+		SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs, RunE: needVerb,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	root.AddCommand(newUp(), newBridge(), newWorker(), newControl(), newTask(), newVersion())
 	return root
+}
+
+// needVerb is what a command does that only holds others.
+func needVerb(c *cobra.Command, _ []string) error {
+	return fmt.Errorf("say what to do: '%s --help' lists it", c.CommandPath())
 }
 
 // failure marks an error of something that was tried; all others are of usage.

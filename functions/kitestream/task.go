@@ -16,7 +16,7 @@ func newTask() *cobra.Command {
 	task := &cobra.Command{
 		Use: "task", Short: "Make, show and change tasks",
 		Long: "Make, show and change tasks, by asking a control process over NATS.",
-		Args: cobra.NoArgs,
+		Args: cobra.NoArgs, RunE: needVerb,
 	}
 	task.PersistentFlags().VarP(new(format), "output", "o", "what to print: table, or json with all there is to know")
 	task.AddCommand(newCreate(), newList(), newGet(), newPause(), newResume(), newDelete(), newPosition(), newWait())

@@ -19,8 +19,14 @@ func newVersion() *cobra.Command {
 	}
 }
 
-// revision is the commit that the binary was built from, where the build noted it.
+// version is what the binary was built from; the linker sets it (see the Makefile).
+var version string
+
+// revision is the linker's version, else the commit that the build noted.
 func revision() string {
+	if version != "" {
+		return " (" + version + ")"
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return ""

@@ -224,12 +224,12 @@ func (d *demo) close(failed error) error {
 			errs = append(errs, m.Stop())
 		}
 	}
-	if failed == nil && len(errs) == 0 || d.up == nil {
-		errs = append(errs, os.RemoveAll(d.dir))
-	} else {
-		fmt.Fprintln(os.Stderr, "logs and data are kept in", d.dir)
+	err := errors.Join(errs...)
+	if failed == nil && err == nil || d.up == nil {
+		return errors.Join(err, os.RemoveAll(d.dir))
 	}
-	return errors.Join(errs...)
+	fmt.Fprintln(os.Stderr, "logs and data are kept in", d.dir)
+	return err
 }
 
 func (d *demo) leave() error {

@@ -47,16 +47,23 @@ func (r *Rig) Equal(target *servers.Milvus, database, prefix string) *oracle.Dif
 	return d
 }
 
-// Check fails the test unless a server holds what the model says.
-func (tb *Table) Check(target *servers.Milvus) {
+// Read is all that a server holds of the collection.
+func (tb *Table) Read(m *servers.Milvus) *oracle.Table {
 	tb.r.Helper()
 	ctx, cancel := context.WithTimeout(tb.r.Context(), readTime)
 	defer cancel()
-	got, err := tb.r.Oracle(target).Read(ctx, tb.Database, tb.Name)
+	c := tb.r.Oracle(m)
+	got, err := c.Read(ctx, tb.Database, tb.Name)
 	if err != nil {
 		tb.r.Fatalf("read %s.%s: %v", tb.Database, tb.Name, err)
 	}
-	if d := oracle.Compare(tb.model.Table(), got); !d.Equal() {
+	return got
+}
+
+// Check fails the test unless a server holds what the model says.
+func (tb *Table) Check(m *servers.Milvus) {
+	tb.r.Helper()
+	if d := oracle.Compare(tb.model.Table(), tb.Read(m)); !d.Equal() {
 		tb.r.Fatalf("model (as source) and Milvus (as target): %s", d)
 	}
 }

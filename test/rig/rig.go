@@ -165,7 +165,7 @@ func (r *Rig) Send(p *Process, sig syscall.Signal) {
 }
 
 // Is reports whether a holder's name is this process.
-func (p *Process) Is(holder string) bool { return strings.HasSuffix(holder, strconv.Itoa(p.Pid())) }
+func (p *Process) Is(holder string) bool { return strings.Contains(holder, fmt.Sprintf("-%d-", p.Pid())) }
 
 // Healthy reports whether the process has not ended and says that it is well.
 func (r *Rig) Healthy(p *Process) bool {
@@ -174,7 +174,7 @@ func (r *Rig) Healthy(p *Process) bool {
 		return false
 	default:
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), 2*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.metrics+"/healthz", nil)
 	if err != nil {

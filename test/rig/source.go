@@ -88,6 +88,21 @@ func (l *Load) Stop() {
 	l.r.Logf("written: %d rows and keys in %d calls", l.Rows(), l.Ops())
 }
 
+// Calls returns when the writer has made so many more calls.
+func (l *Load) Calls(n int64) {
+	l.r.Helper()
+	goal := l.Ops() + n
+	l.r.Until(fmt.Sprintf("%d calls of the writer", goal), func() bool {
+		select {
+		case err := <-l.done:
+			l.done <- nil // for the cleanup
+			l.r.Fatalf("write to the source: %v", err)
+		default:
+		}
+		return l.Ops() >= goal
+	})
+}
+
 // Table is a collection of the source that one test writes to, with the model of what it ought to hold.
 type Table struct {
 	Database, Name string

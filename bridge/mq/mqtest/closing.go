@@ -12,12 +12,14 @@ import (
 )
 
 // closeCases are about ending.
-var closeCases = map[string]func(*suite){
-	"close_ends_a_waiting_next":           closeWaiting,
-	"close_ends_a_next_without_a_channel": closeAbsent,
-	"close_twice":                         closeTwice,
-	"closed_queue_refuses":                closedQueue,
-	"close_leaves_no_goroutines":          closeLeaks,
+func closeCases() cases {
+	return cases{
+		"close_ends_a_waiting_next":           closeWaiting,
+		"close_ends_a_next_without_a_channel": closeAbsent,
+		"close_twice":                         closeTwice,
+		"closed_queue_refuses":                closedQueue,
+		"close_leaves_no_goroutines":          closeLeaks,
+	}
 }
 
 func closeWaiting(s *suite) {

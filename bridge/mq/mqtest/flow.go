@@ -7,10 +7,12 @@ import (
 )
 
 // flowCases are about amounts.
-var flowCases = map[string]func(*suite){
-	"slow_caller_leaves_the_backlog_in_the_broker": backPressure,
-	"large_messages":                    largeMessages,
-	"message_arrives_at_once_when_idle": promptly,
+func flowCases() cases {
+	return cases{
+		"slow_caller_leaves_the_backlog_in_the_broker": backPressure,
+		"large_messages":                    largeMessages,
+		"message_arrives_at_once_when_idle": promptly,
+	}
 }
 
 // backPressure reads one message of 200 MB and then takes its time: what the reader has fetched meanwhile must stay

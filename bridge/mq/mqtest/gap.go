@@ -7,24 +7,26 @@ import (
 )
 
 // gapCases are about messages that are gone: guarantee 5.
-var gapCases = map[string]func(*suite){
-	"gap_when_trimmed_before_opening":                   trimmedBefore,
-	"gap_when_trimmed_while_reading_behind":             trimmedBehind,
-	"gap_when_trimmed_while_nobody_reads":               trimmedAway,
-	"gap_when_the_position_is_far_beyond_the_end":       farBeyond,
-	"gap_when_the_channel_of_the_position_is_gone":      channelGone,
-	"gap_when_recreated_shorter":                        recreatedShorter,
-	"gap_when_recreated_longer":                         recreatedLonger,
-	"gap_when_recreated_while_waiting":                  recreatedWaiting,
-	"gap_of_one_channel_leaves_the_others_readable":     gapIsolated,
-	"gap_error_names_channel_positions_and_the_way_out": gapText,
+func gapCases() cases {
+	return cases{
+		"gap_when_trimmed_before_opening":                   trimmedBefore,
+		"gap_when_trimmed_while_reading_behind":             trimmedBehind,
+		"gap_when_trimmed_while_nobody_reads":               trimmedAway,
+		"gap_when_the_position_is_far_beyond_the_end":       farBeyond,
+		"gap_when_the_channel_of_the_position_is_gone":      channelGone,
+		"gap_when_recreated_shorter":                        recreatedShorter,
+		"gap_when_recreated_longer":                         recreatedLonger,
+		"gap_when_recreated_while_waiting":                  recreatedWaiting,
+		"gap_of_one_channel_leaves_the_others_readable":     gapIsolated,
+		"gap_error_names_channel_positions_and_the_way_out": gapText,
+	}
 }
 
 func trimmedBefore(s *suite) {
 	s.create()
 	at := s.write(30, 100)
 	s.Trim(s.T, s.channel, at[20])
-	g, _ := s.gap(s.open(at[3]), 3)
+	g := s.gap(s.open(at[3]), 3).gap
 	s.same("wanted", g.Wanted, at[3])
 	s.found(g, at[3], at[20])
 }
@@ -47,12 +49,12 @@ func trimmedBehind(s *suite) {
 	r := s.open("")
 	s.expect(r, 0, 1)
 	s.Trim(s.T, s.channel, at[n-2])
-	g, lost := s.gap(r, 1)
-	if lost >= n-2 {
-		s.Fatalf("reader went on to message %d although all before %d are gone", lost, n-2)
+	h := s.gap(r, 1)
+	if h.first >= n-2 {
+		s.Fatalf("reader went on to message %d although all before %d are gone", h.first, n-2)
 	}
-	s.same("wanted", g.Wanted, at[lost])
-	s.found(g, at[lost], at[n-2])
+	s.same("wanted", h.gap.Wanted, at[h.first])
+	s.found(h.gap, at[h.first], at[n-2])
 }
 
 // trimmedAway is a bridge that was down for longer than the queue keeps messages.
@@ -66,7 +68,7 @@ func trimmedAway(s *suite) {
 	}
 	later := s.write(10, 100)
 	s.Trim(s.T, s.channel, later[5])
-	g, _ := s.gap(s.open(read[9]), 9)
+	g := s.gap(s.open(read[9]), 9).gap
 	s.same("wanted", g.Wanted, at[9])
 	s.found(g, at[9], later[5])
 }
@@ -75,7 +77,7 @@ func farBeyond(s *suite) {
 	s.create()
 	at := s.write(5, 100)
 	far := s.Ahead(s.T, s.channel, 100)
-	g, _ := s.gap(s.open(far), 104)
+	g := s.gap(s.open(far), 104).gap
 	s.same("wanted", g.Wanted, far)
 	s.same("found", g.Found, at[0])
 }
@@ -84,7 +86,7 @@ func channelGone(s *suite) {
 	s.create()
 	at := s.write(5, 100)
 	s.Delete(s.T, s.channel)
-	g, _ := s.gap(s.open(at[2]), 2)
+	g := s.gap(s.open(at[2]), 2).gap
 	s.same("wanted", g.Wanted, at[2])
 	if g.Found != "" {
 		s.Errorf("found = %q in a channel that is gone", g.Found)
@@ -149,7 +151,7 @@ func gapText(s *suite) {
 	s.create()
 	at := s.write(30, 100)
 	s.Trim(s.T, s.channel, at[20])
-	g, _ := s.gap(s.open(at[3]), 3)
+	g := s.gap(s.open(at[3]), 3).gap
 	for _, part := range []string{s.channel, string(g.Wanted), string(g.Found), g.Reason, "snapshot"} {
 		if part == "" || !strings.Contains(g.Error(), part) {
 			s.Errorf("error does not name %q: %s", part, g)

@@ -58,11 +58,14 @@ type Message struct {
 // patience is how long what must happen may take. A broker that restarts takes most of it.
 const patience = time.Minute
 
+// cases are tests by the promise that each holds the reader to.
+type cases map[string]func(*suite)
+
 // Run runs every case as a subtest.
 func Run(t *testing.T, b Broker) {
-	groups := []map[string]func(*suite){readingCases, positionCases, gapCases, callerCases, closeCases, flowCases}
+	groups := []cases{readingCases(), positionCases(), gapCases(), callerCases(), closeCases(), flowCases()}
 	if b.Restart != nil {
-		groups = append(groups, restartCases)
+		groups = append(groups, restartCases())
 	}
 	for _, group := range groups {
 		for _, name := range slices.Sorted(maps.Keys(group)) {

@@ -10,20 +10,24 @@ import (
 )
 
 // callerCases are about callers that give up and come back.
-var callerCases = map[string]func(*suite){
-	"next_cancelled_and_called_again":     cancelled,
-	"next_cancelled_often_loses_nothing":  cancelledOften,
-	"next_with_an_ended_context_returns":  cancelledBefore,
-	"open_does_not_depend_on_its_context": openContext,
+func callerCases() cases {
+	return cases{
+		"next_cancelled_and_called_again":     cancelled,
+		"next_cancelled_often_loses_nothing":  cancelledOften,
+		"next_with_an_ended_context_returns":  cancelledBefore,
+		"open_does_not_depend_on_its_context": openContext,
+	}
 }
 
 // restartCases are about a broker that goes away and comes back.
-var restartCases = map[string]func(*suite){
-	"restart_while_reading":              restartReading,
-	"restart_while_waiting":              restartWaiting,
-	"restart_while_absent":               restartAbsent,
-	"restart_twice_with_a_slow_caller":   restartTwice,
-	"restart_keeps_positions_and_bounds": restartKeeps,
+func restartCases() cases {
+	return cases{
+		"restart_while_reading":              restartReading,
+		"restart_while_waiting":              restartWaiting,
+		"restart_while_absent":               restartAbsent,
+		"restart_twice_with_a_slow_caller":   restartTwice,
+		"restart_keeps_positions_and_bounds": restartKeeps,
+	}
 }
 
 func cancelled(s *suite) {

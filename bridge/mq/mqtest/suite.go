@@ -171,9 +171,14 @@ func (s *suite) nothing(r mq.Reader) {
 	}
 }
 
-// gap reads until the gap that must come, checks that nothing was left out before it, and returns it with the number
-// of the first message that was not given.
-func (s *suite) gap(r mq.Reader, from int) (*mq.GapError, int) {
+// hole is where a reader came to a gap.
+type hole struct {
+	gap   *mq.GapError
+	first int // the number of the first message that was not given
+}
+
+// gap reads until the gap that must come and checks that nothing was left out before it.
+func (s *suite) gap(r mq.Reader, from int) hole {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.Context(), patience)
 	defer cancel()
@@ -193,7 +198,7 @@ func (s *suite) gap(r mq.Reader, from int) (*mq.GapError, int) {
 		if _, again := r.Next(ctx); !errors.Is(again, err) {
 			s.Errorf("next after the gap = %v, want the same gap", again)
 		}
-		return g, i
+		return hole{g, i}
 	}
 }
 

@@ -1,6 +1,7 @@
 package natsmq_test
 
 import (
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -79,7 +80,7 @@ func (p *proxy) copy(to, from net.Conn, frozen *atomic.Bool, count *atomic.Int64
 			}
 		}
 		if err != nil {
-			if err == io.EOF && !frozen.Load() {
+			if errors.Is(err, io.EOF) && !frozen.Load() {
 				_ = to.Close()
 			}
 			return
