@@ -45,6 +45,25 @@ func (s *sequencer) catalogue(ctx context.Context) error {
 			waiting++
 		}
 	}
+	gone, err := s.goneDatabases(ctx, v)
+	if err != nil {
+		return err
+	}
+	if err := s.openNewChannels(ctx, v); err != nil {
+		return err
+	}
+	n, err := s.newPartitions(ctx, v)
+	if err != nil {
+		return err
+	}
+	s.seen, s.waiting = v.Revision, waiting+gone+n
+	s.progress.catalogued(v.Revision, s.waiting)
+	return nil
+}
+
+// goneDatabases publishes the drop of databases that etcd no longer has. It returns how many have to wait for the drop
+// of their collections, which the channels tell.
+func (s *sequencer) goneDatabases(ctx context.Context, v *catalog.View) (waiting int, err error) {
 	for _, id := range slices.Sorted(maps.Keys(s.ledger.databases)) {
 		if !v.DatabaseGone(id) && (v.Databases[id] == nil || v.Databases[id].State == catalog.Created) {
 			continue
@@ -54,19 +73,10 @@ func (s *sequencer) catalogue(ctx context.Context) error {
 			continue
 		}
 		if err := s.dropDatabase(ctx, s.ledger.databases[id]); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	if err := s.openNewChannels(ctx, v); err != nil {
-		return err
-	}
-	n, err := s.newPartitions(ctx, v)
-	if err != nil {
-		return err
-	}
-	s.seen, s.waiting = v.Revision, waiting+n
-	s.progress.catalogued(v.Revision, s.waiting)
-	return nil
+	return waiting, nil
 }
 
 // lookAgain has the catalogue taken into account again although it has not changed: the ledger has.

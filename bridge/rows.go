@@ -32,7 +32,7 @@ func (s *sequencer) rows(ctx context.Context, c *channel, ch *change) (wait stri
 	}
 	b.head.Database, b.head.Collection = col.Database, col.Name // the message's may be old, or not there
 	for lane, idx := range b.keys.Lanes(s.task.Lanes) {
-		if err := s.laneRows(ctx, c, ch, laneBatch{batch: &b, col: col, lane: lane, idx: idx}); err != nil {
+		if err := s.laneRows(ctx, c, laneBatch{batch: &b, from: ch, col: col, lane: lane, idx: idx}); err != nil {
 			return "", err
 		}
 	}
@@ -128,13 +128,13 @@ const allPartitions = -1
 
 // laneRows publishes one lane's rows of a message, in events that fit the NATS server. An event's id names the first of
 // its rows, so that reading goes on right behind it, however the rows were cut.
-func (s *sequencer) laneRows(ctx context.Context, c *channel, ch *change, lb laneBatch) error {
-	first := c.done.rowsOf(ch.position, lb.lane, len(lb.idx))
+func (s *sequencer) laneRows(ctx context.Context, c *channel, lb laneBatch) error {
+	first := c.done.rowsOf(lb.from.position, lb.lane, len(lb.idx))
 	for _, run := range lb.fit(lb.idx[first:], s.pub.MaxBody()) {
-		err := s.publishRows(ctx, c, ch, lb, first, run)
+		err := s.publishRows(ctx, c, lb, first, run)
 		if errors.Is(err, jetstream.ErrTooLarge) {
 			s.stop(lb.col, fmt.Errorf("a row of %s.%s (message %s of %s) does not fit: %w; raise max_payload there, then delete the task and create it anew",
-				lb.col.Database, lb.col.Name, ch.position, c.name, err))
+				lb.col.Database, lb.col.Name, lb.from.position, c.name, err))
 			return nil
 		}
 		if err != nil {
@@ -148,13 +148,15 @@ func (s *sequencer) laneRows(ctx context.Context, c *channel, ch *change, lb lan
 // laneBatch is what of a batch belongs to one lane.
 type laneBatch struct {
 	*batch
+	from *change
 	col  *ledgerCollection
 	lane int
 	idx  []int
 }
 
 // publishRows publishes a run of the lane's rows, the first of which is its first-th, as one event.
-func (s *sequencer) publishRows(ctx context.Context, c *channel, ch *change, lb laneBatch, first int, run []int) error {
+func (s *sequencer) publishRows(ctx context.Context, c *channel, lb laneBatch, first int, run []int) error {
+	ch := lb.from
 	key := sumKey{lb.col.ID, lb.lane}
 	sum, err := s.sum(ctx, lb.col, key)
 	if err != nil {

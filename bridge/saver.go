@@ -124,24 +124,35 @@ func (v *saver) put(ctx context.Context, key string, rec any) error {
 	if err != nil {
 		return fmt.Errorf("write record %s: %w", key, err)
 	}
-	rev, err := v.kv.Update(ctx, key, raw, v.revisions[key])
-	if errors.Is(err, natsjs.ErrKeyExists) { // another's; or our own, of which the answer was lost
+	rev, err := v.replace(ctx, key, raw)
+	if errors.Is(err, natsjs.ErrKeyExists) || errors.Is(err, natsjs.ErrKeyRevisionMismatch) {
+		// Another's; or our own, of which the answer was lost.
 		var was struct {
 			Epoch uint64 `json:"epoch"`
 		}
+		known := v.revisions[key] != 0
 		if err := v.get(ctx, key, &was); err != nil {
 			return err
 		}
-		if was.Epoch > v.epoch {
+		if was.Epoch > v.epoch || known && v.revisions[key] == 0 { // or removed: the task was deleted
 			return fmt.Errorf("write record %s: %w", key, jetstream.ErrFenced)
 		}
-		rev, err = v.kv.Update(ctx, key, raw, v.revisions[key])
+		rev, err = v.replace(ctx, key, raw)
 	}
 	if err != nil {
 		return fmt.Errorf("write record %s: %w", key, err)
 	}
 	v.revisions[key] = rev
 	return nil
+}
+
+// replace writes over the known revision. Without one, there is none, or the mark that an earlier task of the name left
+// when it was deleted, which only Create writes over.
+func (v *saver) replace(ctx context.Context, key string, raw []byte) (uint64, error) {
+	if rev := v.revisions[key]; rev != 0 {
+		return v.kv.Update(ctx, key, raw, rev)
+	}
+	return v.kv.Create(ctx, key, raw)
 }
 
 // pack makes a record: JSON, compressed, for a value may be no larger than a message and clusters have many collections.

@@ -101,39 +101,47 @@ func simulate(t *testing.T, srv *jetstreamtest.Server, seed uint64) {
 		start = h.ts // the task is created when all has happened: etcd shows the end only
 	}
 	meta, epoch := newSimMeta(h, start, lead), uint64(0)
+	sim := simulation{srv: srv, meta: meta, spec: spec}
 	for kills := rng.IntN(5); kills > 0; kills-- {
 		epoch++
-		killAt(ctx, t, srv, meta, spec, epoch, uint64(rng.IntN(400)))
+		sim.killAt(ctx, t, epoch, uint64(rng.IntN(400)))
 	}
 	epoch++
 	meta.shown(h.ts)
-	finish(ctx, t, srv, meta, spec, epoch)
+	sim.finish(ctx, t, epoch)
 	got := replay(ctx, t, js, spec)
 	if diff := cmp.Diff(h.expected(), got); diff != "" {
 		t.Fatalf("seed %d: target differs from source (-source +target):\n%s", seed, diff)
 	}
 }
 
-func newBridge(t *testing.T, nc *nats.Conn, meta *simMeta, spec jetstream.TaskSpec, epoch uint64) *bridge.Bridge {
+// simulation is a history's source with a NATS server.
+type simulation struct {
+	srv  *jetstreamtest.Server
+	meta *simMeta
+	spec jetstream.TaskSpec
+}
+
+func (s simulation) bridge(t *testing.T, nc *nats.Conn, epoch uint64) *bridge.Bridge {
 	t.Helper()
 	js := must(natsjs.New(nc))
 	ctx := t.Context()
 	return bridge.New(bridge.Config{JS: js, KV: must(js.KeyValue(ctx, jetstream.BucketLedger)), Status: must(js.KeyValue(ctx, jetstream.BucketStatus)),
-		Meta: meta, Queue: &simQueue{meta.h, meta}, Task: &jetstream.Task{Spec: spec, ID: "1"}, Holder: "sim", Epoch: epoch,
+		Meta: s.meta, Queue: &simQueue{s.meta.h, s.meta}, Task: &jetstream.Task{Spec: s.spec, ID: "1"}, Holder: "sim", Epoch: epoch,
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 }
 
 // killAt runs a bridge until the stream holds so many events more, and then cuts it off as kill -9 would.
-func killAt(ctx context.Context, t *testing.T, srv *jetstreamtest.Server, meta *simMeta, spec jetstream.TaskSpec, epoch uint64, events uint64) {
+func (s simulation) killAt(ctx context.Context, t *testing.T, epoch, events uint64) {
 	t.Helper()
-	nc := must(nats.Connect(srv.URL(), nats.NoReconnect()))
-	watch := srv.JetStream()
-	b := newBridge(t, nc, meta, spec, epoch)
+	nc := must(nats.Connect(s.srv.URL(), nats.NoReconnect()))
+	watch := s.srv.JetStream()
+	b := s.bridge(t, nc, epoch)
 	ctx, cancel := context.WithCancel(ctx)
 	var run sync.WaitGroup
 	run.Go(func() { _ = b.Run(ctx) })
-	from := lastSeq(ctx, watch, spec.Name)
-	for deadline := time.Now().Add(300 * time.Millisecond); lastSeq(ctx, watch, spec.Name) < from+events && time.Now().Before(deadline); {
+	from := lastSeq(ctx, watch, s.spec.Name)
+	for deadline := time.Now().Add(300 * time.Millisecond); lastSeq(ctx, watch, s.spec.Name) < from+events && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	nc.Close()
@@ -150,9 +158,9 @@ func lastSeq(ctx context.Context, js natsjs.JetStream, task string) uint64 {
 }
 
 // finish runs a bridge until it has published all that the source holds.
-func finish(ctx context.Context, t *testing.T, srv *jetstreamtest.Server, meta *simMeta, spec jetstream.TaskSpec, epoch uint64) {
+func (s simulation) finish(ctx context.Context, t *testing.T, epoch uint64) {
 	t.Helper()
-	b := newBridge(t, srv.Conn(), meta, spec, epoch)
+	b := s.bridge(t, s.srv.Conn(), epoch)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan error, 1)
@@ -172,13 +180,11 @@ func replay(ctx context.Context, t *testing.T, js natsjs.JetStream, spec jetstre
 	m := &model{t: t, ids: map[string]uint64{}, dbs: map[string]int64{"default": 1}, cols: map[string]map[string]map[int64]int64{}, colIDs: map[string]int64{}, sums: map[string]uint64{}}
 	err := jetstream.Scan(ctx, js, spec.Name, []string{jetstream.StreamSubjects(spec.Name)}, 1, func(e *jetstream.Event) error {
 		m.apply(e)
-		m.last = e.Seq
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Log("scanned", m.last, "stream", must(must(js.Stream(ctx, jetstream.StreamName(spec.Name))).Info(ctx)).State)
 	return m.cols
 }
 
@@ -189,7 +195,6 @@ type model struct {
 	cols   map[string]map[string]map[int64]int64
 	colIDs map[string]int64
 	sums   map[string]uint64
-	last   uint64
 }
 
 func (m *model) apply(e *jetstream.Event) {

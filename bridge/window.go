@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/milvus-io/milvus-proto/go-api/v2/commonpb"
+
 	"kitestream/bridge/mq"
 )
 

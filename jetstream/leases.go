@@ -86,9 +86,11 @@ func (l *Leases) Acquire(ctx context.Context, key, holder string) (*Lease, error
 		return nil, fmt.Errorf("encode lease %s: %w", key, err)
 	}
 	start := time.Now() // the server counts from later
-	ctx, cancel := context.WithTimeout(ctx, l.cfg.TTL-l.cfg.Margin)
-	defer cancel()
-	rev, err := l.kv.Create(ctx, key, value, natsjs.KeyTTL(l.cfg.TTL))
+	var rev uint64
+	err = attempt(ctx, l.js.Conn(), l.cfg.TTL-l.cfg.Margin, func(ctx context.Context) (err error) {
+		rev, err = l.kv.Create(ctx, key, value, natsjs.KeyTTL(l.cfg.TTL))
+		return err
+	})
 	if errors.Is(err, natsjs.ErrKeyExists) {
 		return nil, fmt.Errorf("acquire lease %s: %w", key, ErrHeld)
 	}

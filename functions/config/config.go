@@ -129,7 +129,7 @@ func read() (Config, error) {
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
 		if err := fill(v.Field(i), f.Tag); err != nil {
-			errs = append(errs, &Problem{Variable: f.Tag.Get("envconfig"), Message: unreadable(f, err)})
+			errs = append(errs, &VariableError{Variable: f.Tag.Get("envconfig"), Message: unreadable(f, err)})
 		}
 	}
 	return c, errors.Join(errs...)

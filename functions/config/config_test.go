@@ -39,7 +39,7 @@ func variables(err error) []string {
 	out := []string{}
 	var walk func(error)
 	walk = func(err error) {
-		var p *config.Problem
+		var p *config.VariableError
 		if joined, ok := err.(interface{ Unwrap() []error }); ok {
 			for _, e := range joined.Unwrap() {
 				walk(e)

@@ -55,7 +55,7 @@ func unknown(environ []string) error {
 		if !strings.HasPrefix(name, Prefix) || strings.HasPrefix(name, testPrefix) || slices.Contains(known, name) {
 			continue
 		}
-		errs = append(errs, &Problem{Variable: name, Message: "is no setting; the nearest is " + nearest(name, known)})
+		errs = append(errs, &VariableError{Variable: name, Message: "is no setting; the nearest is " + nearest(name, known)})
 	}
 	return errors.Join(errs...)
 }

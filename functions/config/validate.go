@@ -14,14 +14,14 @@ import (
 	"time"
 )
 
-// Problem is one thing that is wrong with one variable.
-type Problem struct {
+// VariableError is one thing that is wrong with one variable.
+type VariableError struct {
 	Variable string
 	Message  string
 }
 
 // Error names the variable first.
-func (p *Problem) Error() string { return p.Variable + ": " + p.Message }
+func (p *VariableError) Error() string { return p.Variable + ": " + p.Message }
 
 // The kinds of queue that can be named. Only the first can be read by this build.
 const (
@@ -36,7 +36,7 @@ const (
 	maxLease = time.Minute
 )
 
-// Validate reports every problem that the role has with the settings, each a *Problem, joined. It looks at files and
+// Validate reports every problem that the role has with the settings, each a *VariableError, joined. It looks at files and
 // at the settings beside each other; it opens no connection.
 func (c Config) Validate(role Role) error {
 	v := validation{role: role}
@@ -77,7 +77,7 @@ type validation struct {
 
 func (v *validation) bad(variable, format string, args ...any) {
 	if used(variable, v.role) {
-		v.problems = append(v.problems, &Problem{Variable: variable, Message: fmt.Sprintf(format, args...)})
+		v.problems = append(v.problems, &VariableError{Variable: variable, Message: fmt.Sprintf(format, args...)})
 	}
 }
 

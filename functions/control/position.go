@@ -105,7 +105,7 @@ func (s *Service) askBridge(ctx context.Context, t *jetstream.Task, say func(str
 	answered := make(chan error, 1)
 	ask, giveUp := context.WithCancel(ctx)
 	go func() { answered <- s.requestSync(ask, name, time.Until(deadline)) }()
-	defer func() { giveUp(); <-answered }()
+	defer func() { giveUp(); _ = <-answered }()
 	look := time.NewTicker(syncLook)
 	defer look.Stop()
 	for {

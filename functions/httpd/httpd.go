@@ -63,7 +63,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.http.Shutdown(stop); err != nil {
 		_ = s.http.Close() // a reader that hangs is cut off
 	}
-	<-ended
+	_ = <-ended // http.ErrServerClosed
 	return nil
 }
 

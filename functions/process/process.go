@@ -168,7 +168,7 @@ func (p *Process) again(ctx context.Context, name string, fn func(context.Contex
 			if err != nil && !errors.Is(err, context.Canceled) {
 				p.Log.Warn("part stopped with an error", keyPart, name, keyError, err)
 			}
-			return nil
+			return nil //nolint:nilerr // to end is what it was told to
 		}
 		if err == nil {
 			return nil
