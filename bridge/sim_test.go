@@ -79,7 +79,7 @@ func (m *simMeta) Sync(context.Context) (*catalog.View, error) { return m.View()
 // there, and in the end the source's rows exactly (Guarantees 1 to 3).
 func TestEverythingOnceInOrder(t *testing.T) {
 	srv := jetstreamtest.Run(t)
-	for seed := range uint64(60) {
+	for seed := range uint64(30) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { simulate(t, srv, seed) })
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -104,14 +105,15 @@ func (s *Service) askBridge(ctx context.Context, t *jetstream.Task, say func(str
 	deadline, _ := ctx.Deadline()
 	answered := make(chan error, 1)
 	ask, giveUp := context.WithCancel(ctx)
-	go func() { answered <- s.requestSync(ask, name, time.Until(deadline)) }()
-	defer func() { giveUp(); _ = <-answered }()
+	var asking sync.WaitGroup
+	asking.Go(func() { answered <- s.requestSync(ask, name, time.Until(deadline)) })
+	defer asking.Wait()
+	defer giveUp()
 	look := time.NewTicker(syncLook)
 	defer look.Stop()
 	for {
 		select {
 		case err := <-answered:
-			answered <- nil // for the defer
 			return err
 		case <-look.C:
 			say("the bridge of " + name + " is reading what its source holds")

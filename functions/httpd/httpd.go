@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -52,7 +53,9 @@ func (s *Server) Addr() string { return s.listener.Addr().String() }
 // Run serves until ctx ends; a stop that was asked for is no error.
 func (s *Server) Run(ctx context.Context) error {
 	ended := make(chan error, 1)
-	go func() { ended <- s.http.Serve(s.listener) }()
+	var serving sync.WaitGroup
+	serving.Go(func() { ended <- s.http.Serve(s.listener) })
+	defer serving.Wait()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("serve metrics at %s: %w", s.Addr(), err)
@@ -63,7 +66,6 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.http.Shutdown(stop); err != nil {
 		_ = s.http.Close() // a reader that hangs is cut off
 	}
-	_ = <-ended // http.ErrServerClosed
 	return nil
 }
 

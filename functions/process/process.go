@@ -147,9 +147,6 @@ func (p *Process) prepare(ctx context.Context) error {
 // keep has a part run until ctx ends.
 func (p *Process) keep(ctx context.Context, part Part) error {
 	return p.again(ctx, part.Name(), func(ctx context.Context) error {
-		if ctx.Err() != nil {
-			return nil
-		}
 		err := part.Run(ctx, p)
 		if err == nil && ctx.Err() == nil {
 			err = errors.New("ended by itself")
@@ -161,17 +158,17 @@ func (p *Process) keep(ctx context.Context, part Part) error {
 // again calls fn until it returns nil or ctx has ended, with longer and longer pauses while it fails soon.
 func (p *Process) again(ctx context.Context, name string, fn func(context.Context) error) error {
 	pause := pauseMin
-	for {
+	for ctx.Err() == nil {
 		began := time.Now()
 		err := fn(ctx)
-		if ctx.Err() != nil {
-			if err != nil && !errors.Is(err, context.Canceled) {
-				p.Log.Warn("part stopped with an error", keyPart, name, keyError, err)
-			}
-			return nil //nolint:nilerr // to end is what it was told to
-		}
 		if err == nil {
 			return nil
+		}
+		if ctx.Err() != nil {
+			if !errors.Is(err, context.Canceled) {
+				p.Log.Warn("part stopped with an error", keyPart, name, keyError, err)
+			}
+			break // to end is what it was told to
 		}
 		if time.Since(began) > time.Minute {
 			pause = pauseMin
@@ -183,6 +180,7 @@ func (p *Process) again(ctx context.Context, name string, fn func(context.Contex
 		}
 		pause = min(2*pause, pauseMax)
 	}
+	return nil
 }
 
 // listen takes the metrics address; nil when none is wanted.

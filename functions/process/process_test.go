@@ -66,7 +66,6 @@ func TestPartsFindEverythingReady(t *testing.T) {
 	srv := jetstreamtest.Run(t)
 	done := make(chan struct{})
 	p := &part{RunFunc: func(ctx context.Context, p *process.Process) error {
-		defer close(done)
 		if !regexp.MustCompile(`^[A-Za-z0-9_-]+-\d+-[a-z0-9]{4}$`).MatchString(p.Holder) {
 			t.Errorf("holder is %q", p.Holder)
 		}
@@ -82,6 +81,7 @@ func TestPartsFindEverythingReady(t *testing.T) {
 		if err := lease.Release(ctx); err != nil {
 			t.Error(err)
 		}
+		close(done)
 		<-ctx.Done()
 		return ctx.Err()
 	}}

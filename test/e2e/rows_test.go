@@ -165,7 +165,7 @@ func everyType(r *rig.Rig) {
 	}
 	bits.Insert("", ids(-150, 150), entity.NewColumnBinaryVector("vec", 64, vecs))
 	bits.Upsert("", ids(math.MaxInt64-300, math.MaxInt64), entity.NewColumnBinaryVector("vec", 64, vecs))
-	bits.Upsert("", ids(math.MinInt64, math.MinInt64+300), entity.NewColumnBinaryVector("vec", 64, vecs))
+	bits.Upsert("", ids(-math.MaxInt64, -math.MaxInt64+300), entity.NewColumnBinaryVector("vec", 64, vecs))
 	bits.Delete("", ids(-10, 10))
 	r.Wait("type")
 	all.Check(dst)
