@@ -129,10 +129,13 @@ func TestDatabaseEventStopsNothingElse(t *testing.T) {
 	m := newMemory(t)
 	target := m.fake()
 	target.DropDatabaseFunc = func(context.Context, string) error { return refused(handlers.Permanent, "KS-P-X") }
+	created := 0
+	target.CreateDatabaseFunc = func(context.Context, string) error { created++; return nil }
 	b := eventsOf(t, "c", 1)
-	res := apply(t, newHandlers(t, target, handlers.Options{}), b.ofDatabase(jetstream.DropDatabase), b.insert("a", row{1, "v"}))
-	if res.Err != nil || len(res.Stopped) != 1 || res.Stopped[0].Collection != "" || len(m.at(testRef)) != 1 {
-		t.Errorf("Apply = %+v, rows %v", res, m.at(testRef))
+	res := apply(t, newHandlers(t, target, handlers.Options{}), b.ofDatabase(jetstream.DropDatabase),
+		b.ofDatabase(jetstream.CreateDatabase), b.insert("a", row{1, "v"}))
+	if res.Err != nil || len(res.Stopped) != 1 || res.Stopped[0].Collection != "" || len(m.at(testRef)) != 1 || created != 1 {
+		t.Errorf("Apply = %+v, rows %v, database created %d times", res, m.at(testRef), created)
 	}
 }
 

@@ -68,7 +68,11 @@ type taken struct {
 // raise puts the fence up. It goes on trying until ctx ends; ErrFenced if a later holder's fence is there already.
 func (f *fence) raise(ctx context.Context) (taken, error) {
 	for said := false; ; {
-		t, err := f.tryRaise(ctx)
+		var t taken
+		err := attempt(ctx, f.js.Conn(), fenceTimeout, func(ctx context.Context) (err error) {
+			t, err = f.tryRaise(ctx)
+			return err
+		})
 		if err == nil || hopeless(err) {
 			return t, err
 		}
@@ -88,8 +92,6 @@ func (f *fence) raise(ctx context.Context) (taken, error) {
 
 // tryRaise uses a writer of its own: should its change of the stream be carried out late, long given up, it lets nobody in.
 func (f *fence) tryRaise(ctx context.Context) (taken, error) {
-	ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
-	defer cancel()
 	s, err := openStream(ctx, f.js, f.task)
 	if err != nil {
 		return taken{}, err

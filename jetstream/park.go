@@ -88,6 +88,8 @@ func Park(ctx context.Context, js natsjs.JetStream, p Parked) error {
 
 // store appends one part unless it is there.
 func (p *Parked) store(ctx context.Context, js natsjs.JetStream, h nats.Header, body []byte, part string) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	n, _, _ := strings.Cut(part, "/")
 	m := &nats.Msg{Subject: p.subject() + "." + n, Header: h, Data: body}
 	h[hdrParkedPart] = []string{part}

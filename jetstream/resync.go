@@ -35,7 +35,7 @@ func (l *pipeline) resync(ctx context.Context) error {
 	l.metrics.resyncs.Inc()
 	l.tries++
 	base := l.base
-	err := l.compare(ctx)
+	err := attempt(ctx, l.p.nc, resyncTimeout, l.compare)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -68,8 +68,6 @@ func (l *pipeline) resync(ctx context.Context) error {
 // Looking at the stream's last event is enough. Event i was sent with the expectation that sequence base+i is the last,
 // and until the next fence the stream takes no others: so if event i stands at its place, so do all before it.
 func (l *pipeline) compare(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, resyncTimeout)
-	defer cancel()
 	s, err := openStream(ctx, l.p.js, l.p.cfg.Task)
 	if err != nil {
 		return err

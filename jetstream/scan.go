@@ -26,7 +26,7 @@ func Scan(ctx context.Context, js natsjs.JetStream, task string, filters []strin
 	if err != nil {
 		return err
 	}
-	sc := scan{stream: s, filters: filters, next: max(from, 1), fn: fn}
+	sc := scan{conn: js.Conn(), stream: s, filters: filters, next: max(from, 1), fn: fn}
 	if sc.end, err = sc.last(ctx); err != nil || sc.end < sc.next {
 		return err
 	}
@@ -34,6 +34,7 @@ func Scan(ctx context.Context, js natsjs.JetStream, task string, filters []strin
 }
 
 type scan struct {
+	conn    *nats.Conn
 	stream  natsjs.Stream
 	filters []string
 	next    uint64 // everything below has been given to fn
@@ -43,17 +44,18 @@ type scan struct {
 
 // last is the sequence of the newest event of all filters, 0 if there is none. Asked of the leader, so that the scan
 // knows its end even if the replica that serves the consumer lags behind.
-func (sc *scan) last(ctx context.Context) (uint64, error) {
-	var end uint64
+func (sc *scan) last(ctx context.Context) (end uint64, err error) {
 	for _, f := range sc.filters {
-		m, err := sc.stream.GetLastMsgForSubject(ctx, f)
-		if errors.Is(err, natsjs.ErrMsgNotFound) {
-			continue
-		}
-		if err != nil {
+		err := attempt(ctx, sc.conn, requestTimeout, func(ctx context.Context) error {
+			m, err := sc.stream.GetLastMsgForSubject(ctx, f)
+			if err == nil {
+				end = max(end, m.Sequence)
+			}
+			return err
+		})
+		if err != nil && !errors.Is(err, natsjs.ErrMsgNotFound) {
 			return 0, fmt.Errorf("find last event of %s: %w", f, err)
 		}
-		end = max(end, m.Sequence)
 	}
 	return end, nil
 }
@@ -64,18 +66,15 @@ func (sc *scan) last(ctx context.Context) (uint64, error) {
 func (sc *scan) run(ctx context.Context, limit int) error {
 	for sc.next <= sc.end {
 		err := sc.pass(ctx, limit)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil && !errors.Is(err, errGap) {
-			return err
-		}
-		if err != nil && sc.next <= sc.end { // what the scan was to end with may have been deleted
-			end, err := sc.last(ctx)
-			if err != nil {
-				return err
+		if err != nil && ctx.Err() == nil && lost(err) {
+			// What the scan was to end with may have been deleted.
+			var end uint64
+			if end, err = sc.last(ctx); err == nil || lost(err) {
+				sc.end, err = min(max(end, sc.next), sc.end), nil
 			}
-			sc.end = min(end, sc.end)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
@@ -83,14 +82,10 @@ func (sc *scan) run(ctx context.Context, limit int) error {
 
 // pass reads with one consumer until the end, or until it loses something.
 func (sc *scan) pass(ctx context.Context, limit int) error {
-	cons, err := sc.stream.CreateConsumer(ctx, natsjs.ConsumerConfig{
-		FilterSubjects: sc.filters, DeliverPolicy: natsjs.DeliverByStartSequencePolicy, OptStartSeq: sc.next,
-		AckPolicy: natsjs.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
-	})
+	cons, err := sc.consumer(ctx)
 	if err != nil {
 		return fmt.Errorf("read stream from %d: %w", sc.next, err)
 	}
-	defer func() { _ = sc.stream.DeleteConsumer(ctx, cons.CachedInfo().Name) }() // else it goes by itself
 	delivered := uint64(0)
 	for sc.next <= sc.end {
 		if delivered, err = sc.fetch(ctx, cons, limit, delivered); err != nil {
@@ -98,6 +93,16 @@ func (sc *scan) pass(ctx context.Context, limit int) error {
 		}
 	}
 	return nil
+}
+
+// consumer makes one that the server removes by itself.
+func (sc *scan) consumer(ctx context.Context) (natsjs.Consumer, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return sc.stream.CreateConsumer(ctx, natsjs.ConsumerConfig{
+		FilterSubjects: sc.filters, DeliverPolicy: natsjs.DeliverByStartSequencePolicy, OptStartSeq: sc.next,
+		AckPolicy: natsjs.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: 5 * scanQuiet,
+	})
 }
 
 // fetch gives fn one pull's events. Deliveries are counted: one that is missing was lost.

@@ -54,6 +54,8 @@ func (c StreamConfig) config(task string) natsjs.StreamConfig {
 // A stream that has to be changed is taken from its publisher, which ends with ErrStreamGone and must be opened again: no
 // change of a stream is conditional, so this one could undo a take-over that comes at the same moment.
 func EnsureStream(ctx context.Context, js natsjs.JetStream, task string, cfg StreamConfig) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	want := cfg.config(task)
 	s, err := js.Stream(ctx, want.Name)
 	if errors.Is(err, natsjs.ErrStreamNotFound) {
@@ -126,6 +128,8 @@ func updateStream(ctx context.Context, js natsjs.JetStream, cfg natsjs.StreamCon
 
 // DeleteStream deletes the task's stream with all events. A stream that is not there is as good.
 func DeleteStream(ctx context.Context, js natsjs.JetStream, task string) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	if err := js.DeleteStream(ctx, StreamName(task)); err != nil && !errors.Is(err, natsjs.ErrStreamNotFound) {
 		return fmt.Errorf("delete stream %s: %w", StreamName(task), err)
 	}
@@ -135,6 +139,8 @@ func DeleteStream(ctx context.Context, js natsjs.JetStream, task string) error {
 // LastEvent is the newest event that one filter, with wildcards or without, lets through. The stream's leader answers.
 // The error is ErrNotFound if there is none, ErrStreamGone if there is no stream.
 func LastEvent(ctx context.Context, js natsjs.JetStream, task, filter string) (*Event, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	s, err := openStream(ctx, js, task)
 	if err != nil {
 		return nil, err
@@ -155,6 +161,8 @@ func LastEvent(ctx context.Context, js natsjs.JetStream, task, filter string) (*
 }
 
 func openStream(ctx context.Context, js natsjs.JetStream, task string) (natsjs.Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	s, err := js.Stream(ctx, StreamName(task))
 	if errors.Is(err, natsjs.ErrStreamNotFound) {
 		return nil, fmt.Errorf("stream %s is not there: %w", StreamName(task), ErrStreamGone)

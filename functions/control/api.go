@@ -50,6 +50,7 @@ type Resolved struct {
 // ListAnswer holds all tasks, by name.
 type ListAnswer struct {
 	Tasks []Summary `json:"tasks"`
+	Note  string    `json:"note,omitempty"` // of records that can't be read; those are left out
 }
 
 // ChangeAnswer is a task after pause, resume or delete.

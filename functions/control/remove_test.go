@@ -200,9 +200,7 @@ func TestDeleteWaitsUntilTheTaskIsLetGo(t *testing.T) {
 }
 
 func TestDeleteOfATaskThatNobodyLetsGo(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes 12 s")
-	}
+	t.Parallel() // takes 12 s
 	r := newServed(t)
 	task := r.create(spec("orders"))
 	r.hold(jetstream.BridgeLease(task.Name), "stubborn")

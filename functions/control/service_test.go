@@ -254,3 +254,16 @@ func TestCodesAreDocumented(t *testing.T) {
 		}
 	}
 }
+
+// A record that is no task hides none of the others, and is not hidden itself.
+func TestListTellsOfRecordsThatCantBeRead(t *testing.T) {
+	r := newServed(t)
+	r.create(spec("orders"))
+	if _, err := r.buckets.Tasks.Put(t.Context(), "broken", []byte("{")); err != nil {
+		t.Fatal(err)
+	}
+	list, err := r.client.List(t.Context())
+	if err != nil || len(list.Tasks) != 1 || !strings.Contains(list.Note, "broken") {
+		t.Errorf("list = %+v, %v", list, err)
+	}
+}

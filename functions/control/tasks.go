@@ -73,15 +73,18 @@ func (s *Service) list(ctx context.Context, c call) (any, error) {
 			return nil, err
 		}
 	}
+	answer := ListAnswer{Tasks: []Summary{}}
 	tasks, err := s.cfg.Tasks.List(ctx)
-	if err != nil && len(tasks) == 0 {
+	if errors.Is(err, jetstream.ErrMalformed) {
+		answer.Note, err = err.Error(), nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	holders, err := s.cfg.Leases.Holders(ctx, bridgeLeases)
 	if err != nil {
 		return nil, fmt.Errorf("read who holds the bridges: %w", err)
 	}
-	answer := ListAnswer{Tasks: []Summary{}}
 	for i := range tasks {
 		sum, err := s.glance(ctx, &tasks[i], holders)
 		if err != nil {

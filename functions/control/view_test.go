@@ -198,6 +198,7 @@ func (r *rig) stop(task jetstream.TaskRef, target string, stop jetstream.Stop) *
 }
 
 func TestNoWorkerAndDeadBridge(t *testing.T) {
+	t.Parallel() // takes 5 s
 	r := newServed(t)
 	task := r.create(spec("orders"))
 	b := r.bridge(task, replicating(0), nil)

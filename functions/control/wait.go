@@ -15,7 +15,7 @@ const pollEvery = 150 * time.Millisecond
 // WaitOptions say what Wait waits for.
 type WaitOptions struct {
 	Targets []string             // names of targets; none: all
-	Notice  func(message string) // called when what is waited for changes; nil: nobody wants to know
+	Notice  func(message string) // told what is waited for, when that changes; nil: nobody wants to know
 }
 
 // WaitAnswer is how a Wait ended.
@@ -33,6 +33,23 @@ func (c *Client) Wait(ctx context.Context, task string, o WaitOptions) (*WaitAns
 	if o.Notice == nil {
 		w.options.Notice = func(string) {}
 	}
+	a, err := w.run(ctx)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) && err != nil {
+		err = refuse(CodeTimeout, "the targets of task %s have not applied everything in time; last: %s", task, w.noticed)
+	}
+	return a, err
+}
+
+// waiting is one Wait.
+type waiting struct {
+	client  *Client
+	task    string
+	options WaitOptions
+	began   time.Time
+	noticed string // what Notice was told last
+}
+
+func (w *waiting) run(ctx context.Context) (*WaitAnswer, error) {
 	goal, err := w.sync(ctx)
 	if err != nil {
 		return nil, err
@@ -48,22 +65,13 @@ func (c *Client) Wait(ctx context.Context, task string, o WaitOptions) (*WaitAns
 				return nil, err
 			}
 			if done {
-				return &WaitAnswer{Name: task, Seconds: *seconds(time.Since(w.began)), Targets: w.wanted(now)}, nil
+				return &WaitAnswer{Name: w.task, Seconds: *seconds(time.Since(w.began)), Targets: w.wanted(now)}, nil
 			}
 		}
 		if err := w.pause(ctx); err != nil {
 			return nil, err
 		}
 	}
-}
-
-// waiting is one Wait.
-type waiting struct {
-	client  *Client
-	task    string
-	options WaitOptions
-	began   time.Time
-	noticed string // what Notice was told last
 }
 
 // sync finds what the targets must reach. Bridges come and go: it asks until one answers.
@@ -197,9 +205,6 @@ func (w *waiting) pause(ctx context.Context) error {
 	case <-time.After(pollEvery):
 		return nil
 	case <-ctx.Done():
-	}
-	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err()
 	}
-	return refuse(CodeTimeout, "the targets of task %s have not applied everything in time; last: %s", w.task, w.noticed)
 }

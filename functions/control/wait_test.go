@@ -189,6 +189,7 @@ func TestWaitTimesOut(t *testing.T) {
 
 // A control process that dies during a Wait is noticed, and another one asked.
 func TestWaitOutlivesItsControl(t *testing.T) {
+	t.Parallel() // takes 6 s
 	r := newRig(t)
 	cfg := r.config()
 	r.serve(cfg)

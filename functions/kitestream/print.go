@@ -79,6 +79,9 @@ func (p *printer) listed(a *control.ListAnswer) {
 	for _, t := range a.Tasks {
 		p.row(t.Name, t.State, t.Source, t.Lanes, strings.Join(t.Targets, ","), stamp(t.Created), t.Why)
 	}
+	if a.Note != "" {
+		p.line("note: %s", a.Note)
+	}
 }
 
 func (p *printer) changed(a *control.ChangeAnswer) {
