@@ -19,7 +19,7 @@ func TestHandOverAtRandomPoints(t *testing.T) {
 	seed := rand.Uint64()
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	t.Logf("seed %d", seed)
-	const total = 3000
+	const total = 1500
 	var lane0 []uint64
 	for i := 0; i < total; i += 100 {
 		seqs := r.publish(append(rows(0, 99), event(jetstream.CreatePartition, jetstream.AllLanes))...)
@@ -30,7 +30,7 @@ func TestHandOverAtRandomPoints(t *testing.T) {
 	acked := 0           // how many of lane0 are acked
 	var zombies []*jetstream.Lane
 	for epoch := uint64(1); acked < total; epoch++ {
-		l := r.openLane(0, epoch)
+		l := r.openLaneOn(r.js, jetstream.LaneConfig{ID: laneID(0), Epoch: epoch, PrefetchEvents: 256})
 		if want := floorOf(lane0, acked); l.Floor() != want {
 			t.Fatalf("epoch %d: floor = %d, want %d", epoch, l.Floor(), want)
 		}
@@ -53,7 +53,7 @@ func TestHandOverAtRandomPoints(t *testing.T) {
 			continue
 		}
 		if acked < total { // as a zombie it acks all that it had
-			next := r.openLane(0, epoch+1)
+			next := r.openLaneOn(r.js, jetstream.LaneConfig{ID: laneID(0), Epoch: epoch + 1, PrefetchEvents: 256})
 			if k < n {
 				if err := l.Ack(r.ctx, got[n-1]); !errors.Is(err, jetstream.ErrFenced) {
 					t.Fatalf("zombie's ack = %v, want ErrFenced", err)
@@ -130,7 +130,7 @@ func TestLaneGoesOnThroughTrouble(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			r.stream(ref().Name)
-			const rounds, perRound = 20, 100
+			const rounds, perRound = 12, 100
 			l := r.openLaneOn(r.JetStream(), jetstream.LaneConfig{ID: laneID(0), Epoch: 1})
 			last := uint64(0)
 			for round := range rounds {

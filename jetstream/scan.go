@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 )
 
@@ -40,6 +41,7 @@ type scan struct {
 	next    uint64 // everything below has been given to fn
 	end     uint64 // sequence of the event that the scan ends with
 	fn      func(*Event) error
+	failed  error // fn's, or that an event can't be read
 }
 
 // last is the sequence of the newest event of all filters, 0 if there is none. Asked of the leader, so that the scan
@@ -62,16 +64,17 @@ func (sc *scan) last(ctx context.Context) (end uint64, err error) {
 
 // run reads with one consumer after the other until the end, each from where the one before lost its way.
 //
-// The client library's ordered consumer does this too, but when its server is gone it holds up whoever stops it.
+// The client library's ordered consumer does much the same, but when its server is gone it holds up whoever stops it.
 func (sc *scan) run(ctx context.Context, limit int) error {
 	for sc.next <= sc.end {
 		err := sc.pass(ctx, limit)
-		if err != nil && ctx.Err() == nil && lost(err) {
-			// What the scan was to end with may have been deleted.
-			var end uint64
-			if end, err = sc.last(ctx); err == nil || lost(err) {
-				sc.end, err = min(max(end, sc.next), sc.end), nil
-			}
+		switch {
+		case sc.failed != nil:
+			return sc.failed
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case isLoss(err):
+			err = sc.shorten(ctx)
 		}
 		if err != nil {
 			return err
@@ -80,35 +83,44 @@ func (sc *scan) run(ctx context.Context, limit int) error {
 	return nil
 }
 
+// isLoss reports whether the scan goes on with a new consumer.
+func isLoss(err error) bool { return errors.Is(err, errGap) || errors.Is(err, errReconnected) }
+
+// shorten looks whether what the scan was to end with is still there.
+func (sc *scan) shorten(ctx context.Context) error {
+	end, err := sc.last(ctx)
+	if isLoss(err) {
+		return nil
+	}
+	sc.end = min(end, sc.end)
+	return err
+}
+
 // pass reads with one consumer until the end, or until it loses something.
 func (sc *scan) pass(ctx context.Context, limit int) error {
-	cons, err := sc.consumer(ctx)
+	var cons natsjs.Consumer
+	err := attempt(ctx, sc.conn, requestTimeout, func(ctx context.Context) (err error) {
+		cons, err = sc.stream.CreateConsumer(ctx, natsjs.ConsumerConfig{
+			FilterSubjects: sc.filters, DeliverPolicy: natsjs.DeliverByStartSequencePolicy, OptStartSeq: sc.next,
+			AckPolicy: natsjs.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: 5 * scanQuiet,
+		})
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("read stream from %d: %w", sc.next, err)
 	}
 	delivered := uint64(0)
-	for sc.next <= sc.end {
-		if delivered, err = sc.fetch(ctx, cons, limit, delivered); err != nil {
+	for err == nil && sc.next <= sc.end && sc.failed == nil {
+		err = attempt(ctx, sc.conn, scanQuiet, func(ctx context.Context) (err error) {
+			delivered, err = sc.fetch(ctx, cons, limit, delivered)
 			return err
-		}
+		})
 	}
-	return nil
-}
-
-// consumer makes one that the server removes by itself.
-func (sc *scan) consumer(ctx context.Context) (natsjs.Consumer, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	return sc.stream.CreateConsumer(ctx, natsjs.ConsumerConfig{
-		FilterSubjects: sc.filters, DeliverPolicy: natsjs.DeliverByStartSequencePolicy, OptStartSeq: sc.next,
-		AckPolicy: natsjs.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: 5 * scanQuiet,
-	})
+	return err
 }
 
 // fetch gives fn one pull's events. Deliveries are counted: one that is missing was lost.
 func (sc *scan) fetch(ctx context.Context, cons natsjs.Consumer, limit int, delivered uint64) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, scanQuiet)
-	defer cancel()
 	batch, err := cons.FetchBytes(limit, natsjs.FetchContext(ctx))
 	if err != nil {
 		return delivered, fmt.Errorf("read stream from %d: %w", sc.next, err)
@@ -122,8 +134,8 @@ func (sc *scan) fetch(ctx context.Context, cons natsjs.Consumer, limit int, deli
 		if delivered++; meta.Sequence.Consumer != delivered {
 			return delivered, errGap
 		}
-		if err := sc.give(m, meta.Sequence.Stream); err != nil || sc.next > sc.end {
-			return delivered, err
+		if sc.give(m, meta.Sequence.Stream); sc.failed != nil || sc.next > sc.end {
+			return delivered, nil
 		}
 	}
 	if delivered == before {
@@ -132,18 +144,19 @@ func (sc *scan) fetch(ctx context.Context, cons natsjs.Consumer, limit int, deli
 	return delivered, nil
 }
 
-func (sc *scan) give(m natsjs.Msg, seq uint64) error {
+func (sc *scan) give(m natsjs.Msg, seq uint64) {
 	if seq > sc.end { // the one that the scan was to end with is no more
 		sc.next = seq
-		return nil
+		return
 	}
 	e, err := ParseEvent(m.Subject(), m.Headers(), m.Data())
 	if err != nil {
-		return fmt.Errorf("read event at %d: %w", seq, err)
+		sc.failed = fmt.Errorf("read event at %d: %w", seq, err)
+		return
 	}
 	e.Seq = seq
 	sc.next = seq + 1
-	return sc.fn(e)
+	sc.failed = sc.fn(e)
 }
 
 // pullBytes bounds what a pull brings at once: room for several of the largest messages.

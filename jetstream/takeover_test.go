@@ -219,3 +219,37 @@ func TestWorkersCrashAndTakeOver(t *testing.T) {
 		t.Errorf("not everything is applied: %v", m.at)
 	}
 }
+
+// A bridge is taken over while a lane is read: the lane gets what both published, in order, and no fences.
+func TestLaneReadsOnWhenTheBridgeChanges(t *testing.T) {
+	r := newRig(t)
+	must(t, jetstream.EnsureStream(r.ctx, r.js, ref().Name, jetstream.StreamConfig{}))
+	l := r.openLane(0, 1)
+	for epoch := range uint64(4) {
+		p, err := jetstream.OpenPublisher(r.ctx, r.js, jetstream.PublisherConfig{Task: ref().Name, Holder: "bridge", Epoch: epoch + 1})
+		must(t, err)
+		r.soon(func(ctx context.Context) { _ = p.Run(ctx) })
+		var want []string
+		for i := range 60 {
+			e := event(jetstream.Insert, i%2)
+			if i%10 == 0 {
+				e = event(jetstream.CreatePartition, jetstream.AllLanes)
+			}
+			if e.Lane != 1 {
+				want = append(want, e.ID)
+			}
+			must(t, p.Publish(r.ctx, e))
+		}
+		for _, id := range want {
+			d, err := l.Next(r.ctx)
+			must(t, err)
+			if d.Event.ID != id {
+				t.Fatalf("event %s, want %s", d.Event.ID, id)
+			}
+			r.ack(l, d.Seq)
+		}
+	}
+	if _, ok := l.TryNext(); ok {
+		t.Error("there is more")
+	}
+}

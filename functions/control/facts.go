@@ -35,7 +35,7 @@ type laneFacts struct {
 
 	// Only where the lane lags:
 	next    *jetstream.Event  // the first event that is not applied, without its body; nil: none
-	counted map[int64]counted // by collection: what the stream says, for those that seem to lag
+	counted map[int64]counted // by collection: what the stream says; not of all where they are very many
 }
 
 // counted is what of a collection a lane has not applied, from the stream itself.
@@ -163,10 +163,7 @@ const countAtMost = 64
 
 func (s *Service) countLane(ctx context.Context, f *facts, id jetstream.LaneID, l *laneFacts, stream natsjs.Stream) error {
 	l.counted = map[int64]counted{}
-	for _, c := range f.collections() {
-		if published, ok := c.Rows[id.Lane]; ok && published <= l.applied(c.ID) {
-			continue
-		}
+	for _, c := range l.likelyFirst(id.Lane, f.collections()) {
 		if len(l.counted) == countAtMost {
 			return nil
 		}
@@ -179,24 +176,37 @@ func (s *Service) countLane(ctx context.Context, f *facts, id jetstream.LaneID, 
 	return nil
 }
 
+// likelyFirst are the collections with those in front that lag by what bridge and worker last said.
+func (l *laneFacts) likelyFirst(lane int, all []jetstream.CollectionStatus) []jetstream.CollectionStatus {
+	var likely, rest []jetstream.CollectionStatus
+	for _, c := range all {
+		if c.Rows[lane] > l.applied(c.ID) {
+			likely = append(likely, c)
+		} else {
+			rest = append(rest, c)
+		}
+	}
+	return append(likely, rest...)
+}
+
 // count says how many rows of a collection the stream holds for the lane from a sequence on. Each event carries the sum
 // up to itself, so the first and the last tell.
 func (s *Service) count(ctx context.Context, id jetstream.LaneID, c jetstream.CollectionStatus, from uint64, stream natsjs.Stream) (counted, error) {
 	task := id.Target.Task.Name
 	filter := jetstream.CollectionSubjects(task, id.Lane, c.Database, c.Collection)[0]
+	first, err := nextEvent(ctx, stream, filter, from)
+	if err != nil || first == nil {
+		return counted{}, err
+	}
 	last, err := jetstream.LastEvent(ctx, s.cfg.JS, task, filter)
-	if none(err) || err == nil && (last.Seq < from || last.CollectionID != c.ID) {
+	if none(err) || err == nil && last.CollectionID != c.ID { // of one that had the name before
 		return counted{}, nil
 	}
 	if err != nil {
 		return counted{}, err
 	}
-	first, err := nextEvent(ctx, stream, filter, from)
-	if err != nil || first == nil {
-		return counted{}, err
-	}
 	n := counted{rows: last.RowSum, oldest: first.TS}
-	if first.CollectionID == c.ID { // else it is of one that had the name before, and all of this one is to come
+	if first.CollectionID == c.ID { // else all of this one is to come
 		n.rows -= first.RowSum - uint64(first.Rows)
 	}
 	return n, nil

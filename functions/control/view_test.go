@@ -92,7 +92,7 @@ func TestLagNeedsNoStatus(t *testing.T) {
 	r.work(task.Target("standby").Lane(1)).apply(1)
 	st := replicating(100 * time.Millisecond)
 	st.Collections[0].Rows = nil // as of a bridge that has published nothing since it started
-	st.Collections = append(st.Collections, jetstream.CollectionStatus{ID: 8, Database: "default", Collection: "other"})
+	st.Collections = append(st.Collections, jetstream.CollectionStatus{ID: 8, Database: "default", Collection: "other", Rows: map[int]uint64{0: 0}})
 	r.bridge(task, st, nil)
 	// The worker was killed before it could say that it had applied the first event.
 	r.laneStatus(task.Target("standby").Lane(0), jetstream.LaneStatusRecord{State: "running", Rows: map[int64]uint64{7: 3}})

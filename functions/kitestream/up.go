@@ -39,6 +39,7 @@ func up(ctx context.Context, cfg config.Config, out, errs io.Writer) error {
 		}
 		defer srv.Stop() // last: everything else needs it to stop well
 		fmt.Fprintln(out, "NATS:", srv.URL())
+		cfg.NATSURL = srv.URL() // for the log; the connection is without a socket
 		inProcess = append(inProcess, srv.InProcess())
 	}
 	parts := []process.MakePart{newControlPart, newBridgePart, newWorkerPart}

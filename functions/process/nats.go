@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -22,7 +24,7 @@ const (
 const DefaultURL = nats.DefaultURL
 
 // connect gives a connection that lasts until it is closed, through any absence of the server, also at the start.
-func connect(url, creds, name string, log *slog.Logger, more ...nats.Option) (*nats.Conn, error) {
+func connect(servers, creds, name string, log *slog.Logger, more ...nats.Option) (*nats.Conn, error) {
 	o := []nats.Option{
 		nats.Name(name), nats.Timeout(dialTimeout), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
 		nats.ReconnectWait(reconnectWait), nats.ReconnectJitter(reconnectWait/4, reconnectWait),
@@ -41,7 +43,7 @@ func connect(url, creds, name string, log *slog.Logger, more ...nats.Option) (*n
 	if creds != "" {
 		o = append(o, nats.UserCredentials(creds))
 	}
-	nc, err := nats.Connect(url, append(o, more...)...)
+	nc, err := nats.Connect(servers, append(o, more...)...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
@@ -49,16 +51,29 @@ func connect(url, creds, name string, log *slog.Logger, more ...nats.Option) (*n
 }
 
 // Dial gives a connection for one command: now or not at all.
-func Dial(url, creds string) (*nats.Conn, error) {
+func Dial(servers, creds string) (*nats.Conn, error) {
 	o := []nats.Option{nats.Name("kitestream command"), nats.Timeout(dialTimeout), nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait)}
 	if creds != "" {
 		o = append(o, nats.UserCredentials(creds))
 	}
-	nc, err := nats.Connect(url, o...)
+	nc, err := nats.Connect(servers, o...)
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS: %w", err)
+		return nil, fmt.Errorf("connect to NATS at %s: %w", redacted(servers), err)
 	}
 	return nc, nil
+}
+
+// redacted is a list of URLs without passwords.
+func redacted(servers string) string {
+	list := strings.Split(servers, ",")
+	for i, s := range list {
+		u, err := url.Parse(strings.TrimSpace(s))
+		if err != nil {
+			return "the given URLs"
+		}
+		list[i] = u.Redacted()
+	}
+	return strings.Join(list, ",")
 }
 
 // closeConn sends what is still to be sent, and closes.

@@ -72,7 +72,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, makers []Make
 	if err != nil {
 		return err
 	}
-	if p.NC, err = connect(url(cfg), cfg.NATSCreds, "kitestream "+p.Holder, log, more...); err != nil {
+	if p.NC, err = connect(servers(cfg), cfg.NATSCreds, "kitestream "+p.Holder, log, more...); err != nil {
 		return err
 	}
 	defer closeConn(p.NC)
@@ -85,8 +85,8 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, makers []Make
 	return err
 }
 
-// url is where this process finds NATS. The server of its own is reached without one.
-func url(cfg config.Config) string {
+// servers is where this process finds NATS.
+func servers(cfg config.Config) string {
 	if cfg.NATSURL == "" {
 		return DefaultURL
 	}

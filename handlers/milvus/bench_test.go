@@ -74,8 +74,8 @@ func makeBenchData(t testing.TB, ref handlers.Ref, from int64) *benchData {
 	return d
 }
 
-// BenchmarkRows writes the same rows in several ways, turn by turn, and reports of each the medians of
-// rows a second and of this process's own work.
+// BenchmarkRows writes rows in several ways, turn by turn, and reports of each the medians of rows a second, of its ratio
+// to the SDK's plain insert in the same round, and of this process's own work.
 func BenchmarkRows(b *testing.B) {
 	w := newWorld(b)
 	plain, err := client.NewClient(b.Context(), client.Config{Address: w.addr, DBName: w.db})
@@ -145,9 +145,18 @@ func BenchmarkRows(b *testing.B) {
 			work[k] = append(work[k], float64((cpu(b)-used).Nanoseconds())/benchRound)
 		}
 	}
+	ratios := make([][]float64, len(ways))
+	for i := range ways {
+		for k := range rates[i] {
+			ratios[i] = append(ratios[i], rates[i][k]/rates[0][k])
+		}
+	}
 	for i, way := range ways {
 		b.ReportMetric(median(rates[i]), way.name+"-rows/s")
 		b.ReportMetric(median(work[i]), way.name+"-cpu-ns/row")
+		if i > 0 {
+			b.ReportMetric(median(ratios[i]), way.name+"/sdk-insert")
+		}
 	}
 }
 

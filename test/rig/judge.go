@@ -3,6 +3,8 @@ package rig
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -83,13 +85,14 @@ type Fence struct {
 }
 
 // CheckStream reads the whole stream of a task and fails the test unless all is true of it that no crash may change: each
-// event is there once; the sums of rows have no gap; each channel's rows are in the source's order, and between their
-// collection's creation and its drop; a fence has a higher epoch than the one before. Nothing of the task is parked.
+// event is there once; the sums of rows have no gap; each channel's rows are in the source's order, and between the
+// creation and the drop of their collection and partition; a fence has a higher epoch than the one before. Nothing of the task is parked.
 func (r *Rig) CheckStream(task string) *History {
 	r.Helper()
 	ctx, cancel := context.WithTimeout(r.Context(), readTime)
 	defer cancel()
 	s := &stream{ids: map[string]uint64{}, sums: map[sumKey]uint64{}, times: map[string]uint64{}, life: map[int64]jetstream.Kind{}}
+	defer func() { s.keep(r, task) }()
 	err := jetstream.Scan(ctx, r.JS, task, nil, 1, func(e *jetstream.Event) error { s.event(e); return nil })
 	if err != nil {
 		r.Fatalf("read the stream of task %s: %v", task, err)
@@ -136,8 +139,20 @@ type stream struct {
 	ids   map[string]uint64 // by sequence
 	sums  map[sumKey]uint64
 	times map[string]uint64 // each channel's last
-	life  map[int64]jetstream.Kind
+	life  map[int64]jetstream.Kind // of collections and partitions, whose ids are different: the last change
 	wrong []string
+	lines []string
+}
+
+// keep writes the stream down if the test has failed.
+func (s *stream) keep(r *Rig, task string) {
+	if !r.Failed() {
+		return
+	}
+	file := filepath.Join(r.dir, "stream-"+task+".txt")
+	if err := os.WriteFile(file, []byte(strings.Join(s.lines, "\n")), 0o600); err != nil {
+		r.Log(err)
+	}
 }
 
 func (s *stream) bad(e *jetstream.Event, format string, args ...any) {
@@ -146,6 +161,8 @@ func (s *stream) bad(e *jetstream.Event, format string, args ...any) {
 
 func (s *stream) event(e *jetstream.Event) {
 	s.Events++
+	s.lines = append(s.lines, fmt.Sprintf("%d %s lane %d %s.%s/%s (%d/%d) ts %d at %s from %s, %d rows, sum %d, id %s", e.Seq, e.Kind, e.Lane,
+		e.Database, e.Collection, e.Partition, e.CollectionID, e.PartitionID, e.TS, e.Position, e.Resume, e.Rows, e.RowSum, e.ID))
 	if at, twice := s.ids[e.ID]; twice {
 		s.bad(e, "is at %d too", at)
 	}
@@ -156,11 +173,19 @@ func (s *stream) event(e *jetstream.Event) {
 	case e.Kind.Rows():
 		s.rows(e)
 	case e.Kind == jetstream.CreateCollection || e.Kind == jetstream.DropCollection:
-		if before := s.life[e.CollectionID]; before == e.Kind || before == jetstream.DropCollection {
-			s.bad(e, "comes after %s", before)
-		}
-		s.life[e.CollectionID] = e.Kind
+		s.lives(e, e.CollectionID, jetstream.DropCollection)
+	case e.Kind == jetstream.CreatePartition || e.Kind == jetstream.DropPartition:
+		s.lives(e, e.PartitionID, jetstream.DropPartition)
 	}
+}
+
+// lives takes down what became of a collection or partition, whose life ends with the kind last.
+func (s *stream) lives(e *jetstream.Event, id int64, last jetstream.Kind) {
+	before := s.life[id]
+	if before == e.Kind || before == last || before == "" && e.Kind == last {
+		s.bad(e, "comes after %q", before)
+	}
+	s.life[id] = e.Kind
 }
 
 func (s *stream) rows(e *jetstream.Event) {
@@ -176,6 +201,9 @@ func (s *stream) rows(e *jetstream.Event) {
 	s.times[e.Channel] = e.TS
 	if s.life[e.CollectionID] != jetstream.CreateCollection {
 		s.bad(e, "is outside of its collection's life (%s)", s.life[e.CollectionID])
+	}
+	if e.Partition != "" && e.Partition != oracle.DefaultPartition && s.life[e.PartitionID] != jetstream.CreatePartition {
+		s.bad(e, "is outside of the life of its partition %s (%s)", e.Partition, s.life[e.PartitionID])
 	}
 }
 

@@ -109,7 +109,14 @@ func newRig(t testing.TB, url string) *Rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { nc.Close(); _ = os.RemoveAll(dir) }) // after the processes: cleanups run last one first
+	t.Cleanup(func() { // after the processes: cleanups run last one first
+		nc.Close()
+		if t.Failed() {
+			t.Logf("logs and histories are kept in %s", dir)
+			return
+		}
+		_ = os.RemoveAll(dir)
+	})
 	js, err := natsjs.New(nc, natsjs.WithDefaultTimeout(3*time.Second))
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +142,7 @@ type Process struct {
 }
 
 // Start starts a process, which is killed at the test's end. If the test fails, the end of what the process said is
-// shown.
+// shown, and its log kept; one that is still running says there what its goroutines are doing.
 func (r *Rig) Start(verb string, env ...string) *Process {
 	r.Helper()
 	port, err := run.FreePort()
@@ -148,12 +155,28 @@ func (r *Rig) Start(verb string, env ...string) *Process {
 		r.Fatal(err)
 	}
 	r.Cleanup(func() {
-		p.Kill() // a stopped one too
+		tail := ""
 		if r.Failed() {
-			r.Logf("kitestream %s, process %d, said:\n%s", verb, p.Pid(), p.Tail())
+			tail = p.Tail()
+			p.dump()
+		}
+		p.Kill() // a stopped one too
+		if tail != "" {
+			r.Logf("kitestream %s, process %d, said (%s):\n%s", verb, p.Pid(), p.Log, tail)
 		}
 	})
 	return p
+}
+
+// dump has the process write what its goroutines are doing, and end.
+func (p *Process) dump() {
+	if p.Signal(syscall.SIGQUIT) != nil {
+		return // it has ended
+	}
+	select {
+	case <-p.Done():
+	case <-time.After(2 * time.Second): // a stopped one
+	}
 }
 
 // Send sends the process a signal.

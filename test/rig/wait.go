@@ -67,13 +67,16 @@ func Prefix(database, prefix string) []jetstream.Selection {
 	return []jetstream.Selection{{Database: database, Collections: []string{prefix + "*"}}}
 }
 
-// Wait returns when the targets, or all if none is named, have what the source holds now.
+// Wait returns when the targets, or all if none is named, have what the source holds now. If that fails, the stream may
+// tell why: it is checked too.
 func (r *Rig) Wait(task string, targets ...string) {
 	r.Helper()
 	ctx, cancel := r.limited()
 	defer cancel()
 	if _, err := r.Tasks.Wait(ctx, task, control.WaitOptions{Targets: targets}); err != nil {
-		r.Fatalf("wait for task %s: %v", task, err)
+		r.Errorf("wait for task %s: %v", task, err)
+		r.CheckStream(task)
+		r.FailNow()
 	}
 }
 
