@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -35,6 +36,8 @@ func (k *killable) start() {
 	k.cmd.Env = append(os.Environ(), "KITESTREAM_TEST_SERVER="+k.dir, "KITESTREAM_TEST_PORT="+strconv.Itoa(k.port))
 	out, err := k.cmd.StdoutPipe()
 	must(k.t, err)
+	_, err = k.cmd.StdinPipe()
+	must(k.t, err)
 	must(k.t, k.cmd.Start())
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
@@ -62,8 +65,7 @@ func TestServerChild(t *testing.T) {
 	must(t, err)
 	s := jetstreamtest.Run(t, func(o *server.Options) { o.StoreDir, o.Port = dir, port })
 	fmt.Printf("port %s\n", s.URL()[strings.LastIndexByte(s.URL(), ':')+1:])
-	<-t.Context().Done()
-	select {}
+	_, _ = io.Copy(io.Discard, os.Stdin) // until the parent is gone
 }
 
 // The server is killed under load, again and again. The lane's holder gets every event once, in order; the next holder

@@ -136,6 +136,7 @@ func (h *Lanes) balance(ctx context.Context, tasks []jetstream.Task) error {
 	if err != nil {
 		return fmt.Errorf("read who holds which lane: %w", err)
 	}
+	h.cfg.Metrics.held.Set(float64(len(h.held())))
 	quota := quota(h.cfg.Holder, slices.Sorted(maps.Values(workers)), len(wanted))
 	mine := h.held()
 	if len(mine) > quota {

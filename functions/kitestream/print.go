@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -11,6 +12,29 @@ import (
 	"kitestream/functions/control"
 	"kitestream/jetstream"
 )
+
+// format is a flag's value: how answers are printed.
+type format string
+
+// String is part of pflag.Value.
+func (f *format) String() string {
+	if *f == "" {
+		return "table"
+	}
+	return string(*f)
+}
+
+// Set is part of pflag.Value.
+func (f *format) Set(s string) error {
+	if s != "table" && s != "json" {
+		return errors.New("want table or json")
+	}
+	*f = format(s)
+	return nil
+}
+
+// Type is part of pflag.Value.
+func (f *format) Type() string { return "table|json" }
 
 // printer prints answers for people, as tables, or as they are, as JSON.
 type printer struct {

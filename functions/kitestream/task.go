@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/nats-io/nats.go"
@@ -22,29 +21,6 @@ func newTask() *cobra.Command {
 	task.AddCommand(newCreate(), newList(), newGet(), newPause(), newResume(), newDelete(), newPosition(), newWait())
 	return withSettings(task, config.Client)
 }
-
-// format is a flag's value: how answers are printed.
-type format string
-
-// String is part of pflag.Value.
-func (f *format) String() string {
-	if *f == "" {
-		return "table"
-	}
-	return string(*f)
-}
-
-// Set is part of pflag.Value.
-func (f *format) Set(s string) error {
-	if s != "table" && s != "json" {
-		return errors.New("want table or json")
-	}
-	*f = format(s)
-	return nil
-}
-
-// Type is part of pflag.Value.
-func (f *format) Type() string { return "table|json" }
 
 // ask does what a task verb is for: it connects, asks, and prints the answer as the user wants it. All that ask does is
 // a failure where it goes wrong; flags and files are checked before.

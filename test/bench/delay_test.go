@@ -42,7 +42,12 @@ func TestDelay(t *testing.T) {
 		began := time.Now()
 		for where, c := range map[string]client.Client{"target": r.target, "source": r.source} {
 			all.Go(func() {
-				r.eventually("row is visible", func() bool { return r.visible(c, name, i) })
+				for !r.visible(c, name, i) {
+					if time.Since(began) > 30*time.Second {
+						t.Errorf("row %d is not visible on the %s after 30 s", i, where)
+						return
+					}
+				}
 				mu.Lock()
 				defer mu.Unlock()
 				delays[where] = append(delays[where], float64(time.Since(began).Microseconds())/1000)
