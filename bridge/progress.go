@@ -1,7 +1,10 @@
 package bridge
 
 import (
+	"errors"
+	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +24,7 @@ type progress struct {
 	waiting  int                      // what of it waits for its time
 	ledger   bool                     // the ledger has changed since it was last saved
 	schema   schemaStatus
+	news     chan struct{} // holds a token when schema has changed
 	changed  chan struct{} // closed at the next change
 }
 
@@ -30,7 +34,7 @@ type channelProgress struct {
 }
 
 func newProgress() *progress {
-	return &progress{channels: map[string]*channelProgress{}, sums: map[int64]map[int]uint64{}, changed: make(chan struct{})}
+	return &progress{channels: map[string]*channelProgress{}, sums: map[int64]map[int]uint64{}, news: make(chan struct{}, 1), changed: make(chan struct{})}
 }
 
 // change runs fn under the lock and wakes who waits.
@@ -117,7 +121,26 @@ func (p *progress) view() (channels map[string]channelProgress, revision int64, 
 func (p *progress) show(st schemaStatus) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.schema = st
+	if !reflect.DeepEqual(p.schema, st) {
+		p.schema = st
+		select {
+		case p.news <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// stopped says which collections have stopped on the source's side, and why.
+func (p *progress) stopped() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var errs []error
+	for _, c := range p.schema.collections {
+		if c.Error != "" {
+			errs = append(errs, fmt.Errorf("collection %s.%s is stopped: %s", c.Database, c.Collection, c.Error))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // status is the bridge's status as far as progress knows it.

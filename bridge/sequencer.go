@@ -55,6 +55,7 @@ type sequencer struct {
 	seen     int64 // the catalogue's revision that has been taken into account
 	waiting  int   // objects of that revision whose time has not come
 	blocked  map[string]string
+	stale    bool // the status does not show the ledger as it is
 }
 
 type sumKey struct {
@@ -135,6 +136,9 @@ func (s *sequencer) advance(ctx context.Context, c *channel) (moved bool, err er
 	to := c.head.to
 	s.metrics.repeats.Add(float64(c.head.dropped))
 	c.head, c.next, c.done, c.resume = nil, 0, nil, to
+	if s.stale { // who sees the window as read is to see what came of it
+		s.show()
+	}
 	s.pub.Mark(func(seq uint64) { s.progress.reached(c.name, to, seq) })
 	return true, nil
 }
@@ -199,6 +203,7 @@ func (s *sequencer) stop(col *ledgerCollection, why error) {
 	col.Stopped = why.Error()
 	s.progress.dirty()
 	s.metrics.stopped.Inc()
+	s.stale = true
 	s.log.Error("collection stopped", keyCollection, col.Database+"."+col.Name, keyError, why)
 }
 
@@ -264,5 +269,6 @@ func (s *sequencer) publishSchema(ctx context.Context, e *jetstream.Event) error
 		return err
 	}
 	s.progress.dirty()
+	s.stale = true
 	return s.pub.Publish(ctx, e)
 }

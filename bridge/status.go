@@ -20,6 +20,7 @@ func (b *Bridge) reportStatus(ctx context.Context, pub *jetstream.Publisher) err
 		}
 		select {
 		case <-t.C:
+		case <-b.progress.news:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -52,6 +53,7 @@ type schemaStatus struct {
 
 // show takes what the status says of the schema; only the sequencer's goroutine may.
 func (s *sequencer) show() {
+	s.stale = false
 	v := s.meta.View()
 	st := schemaStatus{live: s.ledger.channels()}
 	var names []jetstream.QualifiedName

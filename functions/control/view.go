@@ -82,7 +82,7 @@ func (f *facts) viewBridge() BridgeView {
 		return b
 	}
 	st := f.bridge
-	b.At, b.Seq, b.Watermark = st.At, st.Seq, moment(st.WatermarkTS)
+	b.At, b.Seq, b.Watermark, b.Blocked = st.At, st.Seq, moment(st.WatermarkTS), st.Blocked
 	switch {
 	case f.holder == "":
 		b.State, b.Since = Waiting, st.At

@@ -102,7 +102,7 @@ func (h *Bridges) adjust(ctx context.Context, g *errgroup.Group, tasks []jetstre
 		if h.running[id] != nil {
 			continue
 		}
-		lease, err := h.cfg.Leases.Acquire(ctx, jetstream.BridgeLease(t.Spec.Name), h.cfg.Holder)
+		lease, err := acquire(ctx, h.cfg.Leases, h.cfg.Tasks, t, claim{key: jetstream.BridgeLease(t.Spec.Name), holder: h.cfg.Holder})
 		if err != nil {
 			if !errors.Is(err, jetstream.ErrHeld) && ctx.Err() == nil {
 				h.cfg.Log.Debug("lease not taken", "task", t.Spec.Name, "error", err)
@@ -173,16 +173,18 @@ func (h *Bridges) runOne(ctx context.Context, t *jetstream.Task, lease *jetstrea
 		JS: h.cfg.JS, KV: h.cfg.Buckets.Ledger, Status: h.cfg.Buckets.Status, Meta: h.cfg.Catalog, Queue: h.cfg.Queue,
 		Task: t, Holder: h.cfg.Holder, Epoch: lease.Epoch(), Log: h.cfg.Log, Metrics: h.cfg.Metrics, Publish: h.cfg.Publish,
 	})
-	g, gctx := errgroup.WithContext(ctx)
+	asked, stop := context.WithCancel(ctx)
+	var answers sync.WaitGroup
+	defer answers.Wait()
+	defer stop()
 	sub, err := h.cfg.NC.Subscribe(SyncSubject(t.Spec.Name), func(m *nats.Msg) {
-		g.Go(func() error { h.sync(gctx, b, m); return nil })
+		answers.Go(func() { h.sync(asked, b, m) })
 	})
 	if err != nil {
 		return fmt.Errorf("answer for task %s: %w", t.Spec.Name, err)
 	}
-	err = b.Run(gctx)
-	_ = sub.Drain()
-	return err
+	defer func() { _ = sub.Unsubscribe() }() // fails only with the connection
+	return b.Run(ctx)
 }
 
 func (h *Bridges) showWaiting(ctx context.Context, t *jetstream.Task, err error, since time.Time) {

@@ -229,7 +229,7 @@ func targetKey(t *jetstream.Task, target string) string { return t.ID + "/" + ta
 
 // take acquires one lane; false says that another worker was first.
 func (h *Lanes) take(ctx context.Context, w wantedLane) (bool, error) {
-	lease, err := h.cfg.Leases.Acquire(ctx, w.id.LeaseKey(), h.cfg.Holder)
+	lease, err := acquire(ctx, h.cfg.Leases, h.cfg.Tasks, w.task, claim{key: w.id.LeaseKey(), holder: h.cfg.Holder})
 	if errors.Is(err, jetstream.ErrHeld) {
 		return false, nil
 	}

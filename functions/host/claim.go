@@ -1,0 +1,32 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"kitestream/jetstream"
+)
+
+// claim is a lease that a process wants on part of a task.
+type claim struct{ key, holder string }
+
+// acquire takes a lease, and gives it back where the task has changed meanwhile: the list that a process works from may
+// be old, and a lease on a task that is being deleted could bring its stream back.
+func acquire(ctx context.Context, leases *jetstream.Leases, tasks *jetstream.Tasks, t *jetstream.Task, c claim) (*jetstream.Lease, error) {
+	lease, err := leases.Acquire(ctx, c.key, c.holder)
+	if err != nil {
+		return nil, err
+	}
+	now, err := tasks.Get(ctx, t.Spec.Name)
+	if err == nil && (now.ID != t.ID || now.State == jetstream.TaskDeleting) {
+		err = fmt.Errorf("task %s is another one by now: %w", t.Spec.Name, jetstream.ErrNotFound)
+	}
+	if err == nil {
+		return lease, nil
+	}
+	release, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	_ = lease.Release(release) // one that can't be released expires
+	return nil, err
+}
