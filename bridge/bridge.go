@@ -48,6 +48,7 @@ type Bridge struct {
 	progress *progress
 	ready    chan struct{} // closed when channels are being read
 	flush    func(context.Context) error
+	report   func(context.Context) error // writes the status
 }
 
 // New makes a bridge; it does nothing until Run.
@@ -75,6 +76,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 		return fmt.Errorf("take over the stream of task %s: %w", name, err)
 	}
 	b.flush = pub.Flush
+	b.report = func(ctx context.Context) error { return b.putStatus(ctx, pub) }
 	saved := newSaver(b.cfg.KV, name, b.cfg.Epoch)
 	s, err := b.restore(ctx, saved, pub)
 	if err != nil {
@@ -93,7 +95,7 @@ func (b *Bridge) runParts(ctx context.Context, s *sequencer, saved *saver, pub *
 	behind.Go(func() error {
 		return saved.run(back, func(err error) { b.cfg.Log.Warn("resume points not saved", keyError, err) })
 	})
-	behind.Go(func() error { return b.reportStatus(back, pub) })
+	behind.Go(func() error { return b.reportStatus(back) })
 
 	front, stopFront := context.WithCancel(ctx)
 	defer stopFront()

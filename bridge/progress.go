@@ -1,8 +1,6 @@
 package bridge
 
 import (
-	"errors"
-	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -128,19 +126,6 @@ func (p *progress) show(st schemaStatus) {
 		default:
 		}
 	}
-}
-
-// stopped says which collections have stopped on the source's side, and why.
-func (p *progress) stopped() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var errs []error
-	for _, c := range p.schema.collections {
-		if c.Error != "" {
-			errs = append(errs, fmt.Errorf("collection %s.%s is stopped: %s", c.Database, c.Collection, c.Error))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // status is the bridge's status as far as progress knows it.

@@ -11,11 +11,11 @@ import (
 )
 
 // reportStatus writes the bridge's status each second, as people and `task get` see it.
-func (b *Bridge) reportStatus(ctx context.Context, pub *jetstream.Publisher) error {
+func (b *Bridge) reportStatus(ctx context.Context) error {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
 	for {
-		if err := b.putStatus(ctx, pub); err != nil && ctx.Err() == nil {
+		if err := b.report(ctx); err != nil && ctx.Err() == nil {
 			b.cfg.Log.Debug("status not written", keyError, err)
 		}
 		select {

@@ -9,7 +9,7 @@ import (
 )
 
 // Sync returns when everything that the source held when it was called is on the stream: rows, drops and what etcd
-// shows. A channel or collection that has stopped is an error. Safe for concurrent use.
+// shows. A channel that stopped for a gap is an error; collections that have stopped are in the bridge's status by then. Safe for concurrent use.
 func (b *Bridge) Sync(ctx context.Context) error {
 	select {
 	case <-b.ready:
@@ -33,10 +33,10 @@ func (b *Bridge) Sync(ctx context.Context) error {
 			return err
 		}
 		if ok && revision >= v.Revision && waiting == 0 {
-			if err := b.progress.stopped(); err != nil {
+			if err := b.flush(ctx); err != nil {
 				return err
 			}
-			return b.flush(ctx)
+			return b.report(ctx) // who is told that all was read is to see what came of it
 		}
 		select {
 		case <-changed:

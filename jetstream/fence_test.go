@@ -162,7 +162,7 @@ func TestOpenWaitsForAServerThatIsAway(t *testing.T) {
 	r.wantExactly(10)
 }
 
-var holdersEvents = flag.Int("holders-events", 10_000, "events that TestManyHolders publishes")
+var holdersEvents = flag.Int("holders-events", 5_000, "events that TestManyHolders publishes")
 
 // TestManyHolders has several holders take the stream over from one another at random, some of them held up or cut off in
 // the middle of things, each going on from the stream's last event as a bridge does.

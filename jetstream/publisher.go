@@ -28,11 +28,11 @@ type PublisherConfig struct {
 	Holder string // who publishes, for people who read the stream
 	Epoch  uint64 // of the task's lease; a stream that was taken over in a later epoch is refused
 
-	InFlight      int           // events queued and on the way without an answer; default 512. One is slow, thousands help nobody.
-	InFlightBytes int           // bytes of events queued and on the way, one event may go over it; default 32 MiB
-	AckWait       time.Duration // without any answer for so long, the stream is read to see what it holds; default 5 s
-	Log           *slog.Logger  // default none
-	Metrics       *PublisherMetrics
+	InFlight      int               // events queued and on the way without an answer; default 512. One is slow, thousands help nobody.
+	InFlightBytes int               // bytes of events queued and on the way, one event may go over it; default 32 MiB
+	AckWait       time.Duration     // without any answer for so long, the stream is read to see what it holds; default 5 s
+	Log           *slog.Logger      // default none
+	Metrics       *PublisherMetrics // default none
 }
 
 func (c PublisherConfig) withDefaults() (PublisherConfig, error) {

@@ -77,6 +77,38 @@ func (s *scene) after(what string, most uint64, measure func() uint64) {
 func (s *scene) published() uint64 { return s.Published(s.task) }
 func (s *scene) applied() uint64   { return s.Applied(s.task) }
 
+// takenOverBy returns when the process has taken the stream over: what grows from then on is its work.
+func (s *scene) takenOverBy(p *rig.Process) {
+	s.Helper()
+	s.Until("the stream is taken over by the new process", func() bool { return p.Is(s.Publisher(s.task)) })
+}
+
+// worksFor returns when the process holds a lane.
+func (s *scene) worksFor(p *rig.Process) {
+	s.Helper()
+	s.Until("a lane is held by the new process", func() bool {
+		for holder := range s.shares() {
+			if p.Is(holder) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// shares counts the lanes by who holds them; nothing when nobody can be asked.
+func (s *scene) shares() map[string]int {
+	v, err := s.Tasks.Get(s.Context(), s.task)
+	if err != nil {
+		return nil
+	}
+	n := map[string]int{}
+	for _, l := range v.Targets[0].Lanes {
+		n[l.Holder]++
+	}
+	return n
+}
+
 // end stops the load, has the target catch up, and judges.
 func (s *scene) end() *rig.History {
 	s.Helper()

@@ -18,10 +18,12 @@ func TestKilledBridge(t *testing.T) {
 	s := begin(r, "kbridge")
 	n := points(t)
 	for range n {
+		s.takenOverBy(p)
 		s.after("the stream", 300, s.published)
 		p.Kill()
 		p = r.Start("bridge")
 	}
+	s.takenOverBy(p)
 	if h := s.end(); len(h.Fences) != n+1 {
 		t.Errorf("%d take-overs for %d bridges", len(h.Fences), n+1)
 	}
@@ -36,8 +38,9 @@ func TestKilledWorker(t *testing.T) {
 	p := []*rig.Process{r.Start("worker"), r.Start("worker")}
 	s := begin(r, "kworker")
 	for range points(t) {
-		s.after("what is applied", 1200, s.applied)
 		i := s.rng.IntN(len(p))
+		s.worksFor(p[i])
+		s.after("what is applied", 1200, s.applied)
 		p[i].Kill()
 		p[i] = r.Start("worker")
 	}
@@ -49,6 +52,8 @@ func TestKilledUp(t *testing.T) {
 	r, p := rig.Up(t, leaseTTL)
 	s := begin(r, "kup")
 	for range points(t) {
+		s.takenOverBy(p)
+		s.worksFor(p)
 		if s.rng.IntN(2) == 0 {
 			s.after("the stream", 300, s.published)
 		} else {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/milvus-io/milvus-sdk-go/v2/entity"
 
-	"kitestream/functions/control"
 	"kitestream/test/rig"
 )
 
@@ -80,14 +79,7 @@ func TestFrozenWorker(t *testing.T) {
 		WithField(entity.NewField().WithName("vec").WithDataType(entity.FieldTypeFloatVector).WithDim(64)), 2)
 	version := float32(0)
 	upsert := func() { version++; tb.Upsert("", versions(version)...) }
-	shares := func() map[string]int {
-		v, err := r.Tasks.Get(t.Context(), s.task)
-		if err != nil {
-			return nil
-		}
-		return share(v)
-	}
-	both := func() bool { n := shares(); return len(n) == 2 && n[""] == 0 }
+	both := func() bool { n := s.shares(); return len(n) == 2 && n[""] == 0 }
 	r.Until("both workers have their share", both)
 	for range rounds {
 		p := workers[s.rng.IntN(len(workers))]
@@ -97,7 +89,7 @@ func TestFrozenWorker(t *testing.T) {
 		s.after("what is applied", 60, s.applied)
 		r.Send(p, syscall.SIGSTOP)
 		upsert()
-		r.Until("the lanes have moved", func() bool { n := shares(); return len(n) == 1 && n[""] == 0 })
+		r.Until("the lanes have moved", func() bool { n := s.shares(); return len(n) == 1 && n[""] == 0 })
 		upsert()
 		s.Wait(s.task)
 		tb.Check(s.target)
@@ -109,15 +101,6 @@ func TestFrozenWorker(t *testing.T) {
 		}
 	}
 	s.end()
-}
-
-// share counts the lanes by who holds them.
-func share(v *control.View) map[string]int {
-	n := map[string]int{}
-	for _, l := range v.Targets[0].Lanes {
-		n[l.Holder]++
-	}
-	return n
 }
 
 // versions are 2000 rows, always of the same keys, that all say which version they are.

@@ -138,7 +138,7 @@ type stream struct {
 	History
 	ids   map[string]uint64 // by sequence
 	sums  map[sumKey]uint64
-	times map[string]uint64 // each channel's last
+	times map[string]uint64        // each channel's last
 	life  map[int64]jetstream.Kind // of collections and partitions, whose ids are different: the last change
 	wrong []string
 	lines []string
@@ -208,14 +208,20 @@ func (s *stream) rows(e *jetstream.Event) {
 }
 
 func (s *stream) fence(e *jetstream.Event) {
-	f := Fence{Seq: e.Seq}
-	part := strings.Split(e.ID, ":") // fence:epoch:holder:writer
-	if len(part) == 4 {
-		f.Epoch, _ = strconv.ParseUint(part[1], 10, 64)
-		f.Holder = part[2]
-	}
+	f := fenceOf(e)
 	if n := len(s.Fences); f.Epoch == 0 || n > 0 && s.Fences[n-1].Epoch > f.Epoch {
 		s.bad(e, "is not after the fences before it")
 	}
 	s.Fences = append(s.Fences, f)
+}
+
+// fenceOf reads a fence event's id, fence:epoch:holder:writer.
+func fenceOf(e *jetstream.Event) Fence {
+	f := Fence{Seq: e.Seq}
+	part := strings.Split(e.ID, ":")
+	if len(part) == 4 {
+		f.Epoch, _ = strconv.ParseUint(part[1], 10, 64) // 0 is no epoch
+		f.Holder = part[2]
+	}
+	return f
 }

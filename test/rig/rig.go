@@ -188,7 +188,9 @@ func (r *Rig) Send(p *Process, sig syscall.Signal) {
 }
 
 // Is reports whether a holder's name is this process.
-func (p *Process) Is(holder string) bool { return strings.Contains(holder, fmt.Sprintf("-%d-", p.Pid())) }
+func (p *Process) Is(holder string) bool {
+	return strings.Contains(holder, fmt.Sprintf("-%d-", p.Pid()))
+}
 
 // Healthy reports whether the process has not ended and says that it is well.
 func (r *Rig) Healthy(p *Process) bool {

@@ -187,6 +187,15 @@ func (tb *Table) CreatePartition(name string) {
 	tb.model.CreatePartition(name)
 }
 
+// DropPartition drops a partition with its rows.
+func (tb *Table) DropPartition(name string) {
+	tb.r.Helper()
+	if err := tb.Client.DropPartition(tb.r.Context(), tb.Name, name); err != nil {
+		tb.r.Fatalf("drop partition %s of %s: %v", name, tb.Name, err)
+	}
+	tb.model.DropPartition(name)
+}
+
 // Drop drops the collection.
 func (tb *Table) Drop() {
 	tb.r.Helper()

@@ -140,6 +140,17 @@ func (r *Rig) Published(task string) uint64 {
 	return s.CachedInfo().State.LastSeq
 }
 
+// Publisher is the holder that took the task's stream over last; empty while nobody can be asked.
+func (r *Rig) Publisher(task string) string {
+	ctx, cancel := context.WithTimeout(r.Context(), time.Second)
+	defer cancel()
+	e, err := jetstream.LastEvent(ctx, r.JS, task, jetstream.ChannelSubjects(task, "fence"))
+	if err != nil {
+		return ""
+	}
+	return fenceOf(e).Holder
+}
+
 // Applied is the sum of the sequences to which the lanes' consumers are acked; it only grows while no lane moves. 0 while
 // nobody can be asked.
 func (r *Rig) Applied(task string) uint64 {
