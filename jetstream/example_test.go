@@ -3,7 +3,6 @@ package jetstream_test
 import (
 	"context"
 	"fmt"
-	"log"
 
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
@@ -36,7 +35,7 @@ func ExampleParseEvent() {
 
 	e, err := jetstream.ParseEvent(m.Subject, m.Header, m.Data)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println(e.Kind, e.Rows, "rows of", e.Collection, "on lane", e.Lane, "at", e.Time.Year())
 	// Output: delete 3 rows of books on lane 2 at 2024
@@ -47,20 +46,20 @@ func ExampleOpenPublisher() {
 	ctx := context.Background()
 	nc, err := nats.Connect(nats.DefaultURL, nats.MaxReconnects(-1))
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer nc.Close()
 	js, err := natsjs.New(nc)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	pub, err := jetstream.OpenPublisher(ctx, js, jetstream.PublisherConfig{Task: "orders", Holder: "bridge-1", Epoch: 42})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	last, err := jetstream.LastEvent(ctx, js, "orders", jetstream.ChannelSubjects("orders", "by-dev-rootcoord-dml_0"))
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return pub.Run(ctx) })
@@ -72,5 +71,5 @@ func ExampleOpenPublisher() {
 		pub.Mark(func(seq uint64) { fmt.Println("stored up to", seq) })
 		return pub.Flush(ctx)
 	})
-	log.Fatal(g.Wait()) // errors.Is(err, jetstream.ErrFenced): another bridge has taken over
+	panic(g.Wait()) // errors.Is(err, jetstream.ErrFenced): another bridge has taken over
 }

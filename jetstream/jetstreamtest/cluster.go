@@ -101,7 +101,11 @@ func freePorts(t testing.TB, n int) []int {
 			t.Fatalf("find a free port: %v", err)
 		}
 		defer func() { _ = ln.Close() }() // all at the end, so that no port is found twice
-		ports[i] = ln.Addr().(*net.TCPAddr).Port
+		addr, ok := ln.Addr().(*net.TCPAddr)
+		if !ok {
+			t.Fatalf("find a free port: %T is no TCP address", ln.Addr())
+		}
+		ports[i] = addr.Port
 	}
 	return ports
 }

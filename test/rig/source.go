@@ -70,7 +70,9 @@ func (r *Rig) Load(prefix string, seed uint64, pause time.Duration) *Load {
 	go func() { l.done <- l.Run(ctx, pause) }()
 	r.Cleanup(func() {
 		l.stop()
-		<-l.done
+		if err := <-l.done; err != nil {
+			r.Logf("the writer ended: %v", err)
+		}
 		close(l.done)
 	})
 	return l
