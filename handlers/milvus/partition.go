@@ -2,34 +2,44 @@ package milvus
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
 	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
 
 	"kitestream/handlers"
 )
 
-// CreatePartition makes the partition if it is not there.
+// CreatePartition makes the partition if it is not there, and returns when rows can be written to it.
+//
+// HasPartition can't be asked: on a 2.3.5 it says yes for one whose creation is under way, or was given up half-way
+// because a deadline passed, while writes to it are still refused as "partition not found". What ShowPartitions lists is
+// there.
 func (t *Target) CreatePartition(ctx context.Context, ref handlers.Ref, partition string) error {
 	s, err := t.shape(ctx, ref)
 	if err != nil || s.PartitionKey {
 		return err
 	}
-	found, err := t.hasPartition(ctx, ref, partition)
-	if err != nil || found {
+	listed, err := t.listsPartition(ctx, ref, partition)
+	if err != nil || listed {
 		return t.changed(ref, err)
 	}
 	res, err := t.service.CreatePartition(ctx, &milvuspb.CreatePartitionRequest{
 		DbName: ref.Database, CollectionName: ref.Collection, PartitionName: partition,
 	})
 	err = checkStatus(res, err)
-	if err == nil {
+	// Another worker may have been faster, or an earlier call not finished.
+	listed, again := t.listsPartition(ctx, ref, partition)
+	switch {
+	case again == nil && listed:
 		return nil
+	case err != nil:
+		return t.changed(ref, err)
+	case again != nil:
+		return t.changed(ref, again)
 	}
-	// Another worker may have been faster.
-	if found, again := t.hasPartition(ctx, ref, partition); again == nil && found {
-		return nil
-	}
-	return t.changed(ref, err)
+	return &handlers.Error{Class: handlers.Transient, Code: CodeNotReady,
+		Err: fmt.Errorf("partition %s of %s is being made and can't be written to yet", partition, ref)}
 }
 
 // DropPartition removes the partition if it is there. Milvus refuses while it is loaded, so it is released first, and the
@@ -66,4 +76,13 @@ func (t *Target) hasPartition(ctx context.Context, ref handlers.Ref, partition s
 		return false, err
 	}
 	return res.GetValue(), nil
+}
+
+// listsPartition reports whether the partition is there for writing.
+func (t *Target) listsPartition(ctx context.Context, ref handlers.Ref, partition string) (bool, error) {
+	res, err := t.service.ShowPartitions(ctx, &milvuspb.ShowPartitionsRequest{DbName: ref.Database, CollectionName: ref.Collection})
+	if err := check(res, err); err != nil {
+		return false, err
+	}
+	return slices.Contains(res.GetPartitionNames(), partition), nil
 }
