@@ -132,16 +132,20 @@ func (r *pubRig) wantIDs(n int, got []string) {
 // ids are the stream's events, fences aside, by id.
 func (r *pubRig) ids() []string {
 	r.t.Helper()
-	var got []string
 	filter := []string{jetstream.ChannelSubjects(pubTask, "by-dev-rootcoord-dml_0")}
-	err := jetstream.Scan(r.ctx, r.js, pubTask, filter, 0, func(e *jetstream.Event) error {
-		got = append(got, e.ID)
-		return nil
-	})
-	if err != nil {
-		r.t.Fatal(err)
+	for {
+		var got []string
+		err := jetstream.Scan(r.ctx, r.js, pubTask, filter, 0, func(e *jetstream.Event) error {
+			got = append(got, e.ID)
+			return nil
+		})
+		switch {
+		case err == nil:
+			return got
+		case r.ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded): // a cluster that is electing a leader answers later
+			r.t.Fatal(err)
+		}
 	}
-	return got
 }
 
 func (r *pubRig) lastSeq() uint64 {
