@@ -141,16 +141,34 @@ func (l *Lease) Release(ctx context.Context) error {
 	for {
 		err := attempt(ctx, l.leases.js.Conn(), l.leases.cfg.TTL, func(ctx context.Context) error {
 			// The marker is for those who watch; it need not stay.
-			return l.leases.kv.Purge(ctx, l.key, natsjs.LastRevision(rev), natsjs.PurgeTTL(l.leases.cfg.TTL))
+			err := l.leases.kv.Purge(ctx, l.key, natsjs.LastRevision(rev), natsjs.PurgeTTL(l.leases.cfg.TTL))
+			if !errors.Is(err, natsjs.ErrKeyRevisionMismatch) {
+				return err
+			}
+			e, err := l.leases.kv.Get(ctx, l.key)
+			switch {
+			case errors.Is(err, natsjs.ErrKeyNotFound):
+				return nil
+			case err != nil:
+				return err
+			case string(e.Value()) != string(l.value):
+				return nil // another's
+			}
+			rev = e.Revision() // a renewal that was cut short was stored all the same
+			return errRenewedMeanwhile
 		})
 		switch {
-		case err == nil || errors.Is(err, natsjs.ErrKeyRevisionMismatch):
+		case err == nil:
 			return nil
+		case errors.Is(err, errRenewedMeanwhile):
+			continue
 		case !errors.Is(err, errReconnected) || ctx.Err() != nil:
 			return fmt.Errorf("release lease %s: %w", l.key, err)
 		}
 	}
 }
+
+var errRenewedMeanwhile = errors.New("lease was renewed meanwhile")
 
 // current is the revision to renew, if the lease is not over.
 func (l *Lease) current() (uint64, bool) {

@@ -19,6 +19,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"kitestream/jetstream"
+	"kitestream/jetstream/jetstreamtest"
 )
 
 const leaseTTL = time.Second
@@ -399,4 +400,34 @@ func BenchmarkLeases64(b *testing.B) {
 		r.wait(time.Second)
 	}
 	b.ReportMetric(float64(cpu()-before)/float64(b.N)/1e6, "cpu-ms/s")
+}
+
+// TestReleaseAfterARenewalThatWasCutShort ends the renewing at every moment, also between a renewal's being stored and
+// its answer's being read. Released is released all the same: the next one need not wait for the lease to expire.
+func TestReleaseAfterARenewalThatWasCutShort(t *testing.T) {
+	srv := jetstreamtest.Run(t)
+	js := srv.JetStream()
+	if err := jetstream.Setup(t.Context(), js, 1); err != nil {
+		t.Fatal(err)
+	}
+	b, err := jetstream.OpenBuckets(t.Context(), js)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leases, err := jetstream.NewLeases(js, b.Leases, jetstream.LeaseConfig{TTL: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 60 {
+		l, err := leases.Acquire(t.Context(), "worker.a", "a")
+		if err != nil {
+			t.Fatalf("round %d: the lease that was released is still there: %v", i, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 248500*time.Microsecond+time.Duration(i)*50*time.Microsecond) // about a renewal
+		_ = l.Run(ctx)
+		cancel()
+		if err := l.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
