@@ -83,6 +83,9 @@ func newHistory(seed uint64, steps int) *history {
 		h.ts += 50 << 18
 		h.tick(h.ts)
 	}
+	for range h.rng.IntN(3) { // Milvus repeats ticks while its schema changes, and may end a channel on one
+		h.tick(h.ts)
+	}
 	return h
 }
 

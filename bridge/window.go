@@ -43,17 +43,16 @@ func (w *windows) add(c change) *window {
 		}
 	}
 	if c.broken != nil {
-		c.ts = w.at.TS + 1 // it says no time of its own: out with the next tick
+		c.ts = w.at.TS // it says no time of its own: out with the next tick
 	}
 	if c.kind != commonpb.MsgType_TimeTick {
 		c.late = c.ts <= w.at.TS
 		w.held = append(w.held, c)
 		return nil
 	}
-	if c.ts <= w.at.TS {
-		return nil
-	}
-	return w.cut(c.ts, c.position)
+	// A tick may say again what the one before said. It closes a window all the same: a channel that Milvus ticks no
+	// more may end on it, and whoever waits until all is read waits for the last message.
+	return w.cut(max(c.ts, w.at.TS), c.position)
 }
 
 // cut closes the window at tick T.
