@@ -3,6 +3,8 @@ package bridge
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"kitestream/bridge/catalog"
 	"kitestream/bridge/mq"
@@ -28,11 +30,11 @@ func (b *Bridge) Sync(ctx context.Context) error {
 	}
 	for {
 		channels, revision, waiting, changed := b.progress.view()
-		ok, err := b.reached(channels, want)
+		behind, err := b.behind(channels, want)
 		if err != nil {
 			return err
 		}
-		if ok && revision >= v.Revision && waiting == 0 {
+		if behind == "" && revision >= v.Revision && waiting == 0 {
 			if err := b.flush(ctx); err != nil {
 				return err
 			}
@@ -41,8 +43,8 @@ func (b *Bridge) Sync(ctx context.Context) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("wait for the bridge of task %s to have read all that its source holds (%s): %w",
-				b.cfg.Task.Spec.Name, b.progress.obstacles(), ctx.Err())
+			return fmt.Errorf("wait for the bridge of task %s to have read all that its source holds (%s%s): %w",
+				b.cfg.Task.Spec.Name, behind, b.progress.obstacles(), ctx.Err())
 		}
 	}
 }
@@ -60,33 +62,36 @@ func (b *Bridge) followed(v *catalog.View) []string {
 			}
 		}
 	}
-	out := make([]string, 0, len(set))
-	for ch := range set {
-		out = append(out, ch)
-	}
-	return out
+	return slices.Collect(maps.Keys(set))
 }
 
-// reached reports whether each channel is on the stream up to and including its wanted position.
-func (b *Bridge) reached(channels map[string]channelProgress, want map[string]mq.Position) (bool, error) {
-	for name, at := range want {
+// behind says for people which channel, the first by name, is not on the stream up to and including its wanted position;
+// empty: none.
+func (b *Bridge) behind(channels map[string]channelProgress, want map[string]mq.Position) (string, error) {
+	for _, name := range slices.Sorted(maps.Keys(want)) {
 		c, open := channels[name]
 		if open && c.err != nil {
-			return false, fmt.Errorf("channel %s stopped: %w", name, c.err)
+			return "", fmt.Errorf("channel %s stopped: %w", name, c.err)
 		}
-		if at == "" {
-			continue
-		}
-		if !open || c.acked.Tick == "" {
-			return false, nil
-		}
-		n, err := b.cfg.Queue.Compare(c.acked.Start, at)
+		ok, err := b.reached(c, want[name])
 		if err != nil {
-			return false, err
+			return "", err
 		}
-		if n < 0 || n == 0 && c.acked.holdsBack() {
-			return false, nil
+		if !ok {
+			return fmt.Sprintf("channel %s is read up to %s of %s; ", name, c.acked, want[name]), nil
 		}
 	}
-	return true, nil
+	return "", nil
+}
+
+// reached reports whether a channel, the zero value for one that is not read, is on the stream up to and including a position.
+func (b *Bridge) reached(c channelProgress, at mq.Position) (bool, error) {
+	if at == "" {
+		return true, nil
+	}
+	if c.acked.Tick == "" {
+		return false, nil
+	}
+	n, err := b.cfg.Queue.Compare(c.acked.Start, at)
+	return n > 0 || n == 0 && !c.acked.holdsBack(), err
 }

@@ -106,7 +106,7 @@ func (s *Service) askBridge(ctx context.Context, t *jetstream.Task, say func(str
 	answered := make(chan error, 1)
 	ask, giveUp := context.WithCancel(ctx)
 	var asking sync.WaitGroup
-	asking.Go(func() { answered <- s.requestSync(ask, name, time.Until(deadline)) })
+	asking.Go(func() { answered <- s.requestSync(ask, name, sooner(time.Until(deadline))) })
 	defer asking.Wait()
 	defer giveUp()
 	look := time.NewTicker(syncLook)
@@ -123,6 +123,9 @@ func (s *Service) askBridge(ctx context.Context, t *jetstream.Task, say func(str
 		}
 	}
 }
+
+// sooner is when whoever is asked is to give up, so that its reason still arrives in time.
+func sooner(limit time.Duration) time.Duration { return limit - min(time.Second, limit/10) }
 
 func (s *Service) requestSync(ctx context.Context, task string, limit time.Duration) error {
 	m, err := s.cfg.NC.RequestWithContext(ctx, host.SyncSubject(task), encode(host.SyncRequest{TimeoutMS: limit.Milliseconds()}))

@@ -82,7 +82,7 @@ func (w *waiting) sync(ctx context.Context) (*PositionAnswer, error) {
 		}
 		r := PositionRequest{Name: w.task, Sync: true, TimeoutMS: syncMost.Milliseconds()}
 		if deadline, ok := ctx.Deadline(); ok {
-			r.TimeoutMS = max(1, min(r.TimeoutMS, time.Until(deadline).Milliseconds()))
+			r.TimeoutMS = max(1, min(r.TimeoutMS, sooner(time.Until(deadline)).Milliseconds()))
 		}
 		goal, err := w.client.Position(ctx, r)
 		if err == nil {

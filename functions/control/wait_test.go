@@ -175,9 +175,18 @@ func TestWaitTimesOut(t *testing.T) {
 	}
 	hang := make(chan struct{})
 	defer close(hang)
-	r.bridge(task, replicating(0), func(host.SyncRequest) host.SyncAnswer { <-hang; return host.SyncAnswer{} })
+	b := r.bridge(task, replicating(0), func(host.SyncRequest) host.SyncAnswer { <-hang; return host.SyncAnswer{} })
 	if err := <-r.wait("orders", time.Second).ended; code(err) != control.CodeTimeout {
 		t.Errorf("wait for a bridge that hangs: %v", err)
+	}
+	b.die()
+	_ = b.lease.Release(t.Context())
+	r.bridge(task, replicating(0), func(q host.SyncRequest) host.SyncAnswer {
+		time.Sleep(time.Duration(q.TimeoutMS) * time.Millisecond)
+		return host.SyncAnswer{Error: "channel ch0 is read up to 4/4/1 of 5"}
+	})
+	if err := <-r.wait("orders", 2*time.Second).ended; code(err) != control.CodeTimeout || !strings.Contains(err.Error(), "channel ch0 is read up to 4/4/1 of 5") {
+		t.Errorf("wait for a bridge that can't read on: %v", err)
 	}
 	if err := <-r.wait("orders", time.Second, "standbye").ended; code(err) != control.CodeInvalid {
 		t.Errorf("wait for a target that is not there: %v", err)
