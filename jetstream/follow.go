@@ -11,7 +11,15 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 )
 
-var errWatchEnded = errors.New("watch ended")
+var (
+	errWatchEnded = errors.New("watch ended")
+	errStalled    = errors.New("listing came to a halt")
+)
+
+// stallAfter is how long a listing may say nothing before it is begun anew. The client ends a listing when it has had as
+// many entries as there were at its begin; an entry that expires or is removed just then never comes, and it waits for
+// ever (nats.go 1.55, kv.go).
+const stallAfter = 2 * time.Second
 
 // follower is told what a bucket holds, all from one goroutine.
 type follower interface {
@@ -59,9 +67,12 @@ func (f *following) once(ctx context.Context) error {
 	defer stop()
 	var initial []natsjs.KeyValueEntry
 	whole := false
+	stall := time.NewTimer(stallAfter)
+	defer stall.Stop()
 	for {
 		select {
 		case e, ok := <-w.Updates():
+			stall.Reset(stallAfter)
 			switch {
 			case !ok:
 				return errWatchEnded
@@ -73,6 +84,10 @@ func (f *following) once(ctx context.Context) error {
 				f.to.change(e)
 			case e.Operation() == natsjs.KeyValuePut:
 				initial = append(initial, e)
+			}
+		case <-stall.C:
+			if !whole {
+				return errStalled
 			}
 		case <-f.connected:
 			return nil
@@ -107,15 +122,28 @@ func watch(ctx context.Context, conn *nats.Conn, kv natsjs.KeyValue, filter stri
 
 // snapshot reads every key below the filter that has a value.
 func snapshot(ctx context.Context, conn *nats.Conn, kv natsjs.KeyValue, filter string) ([]natsjs.KeyValueEntry, error) {
+	for {
+		all, err := list(ctx, conn, kv, filter)
+		if !errors.Is(err, errStalled) {
+			return all, err
+		}
+	}
+}
+
+// list is one try at a snapshot.
+func list(ctx context.Context, conn *nats.Conn, kv natsjs.KeyValue, filter string) ([]natsjs.KeyValueEntry, error) {
 	w, stop, err := watch(ctx, conn, kv, filter)
 	if err != nil {
 		return nil, err
 	}
 	defer stop()
 	var all []natsjs.KeyValueEntry
+	stall := time.NewTimer(stallAfter)
+	defer stall.Stop()
 	for {
 		select {
 		case e, ok := <-w.Updates():
+			stall.Reset(stallAfter)
 			switch {
 			case !ok:
 				return nil, fmt.Errorf("list %s in %s: %w", filter, kv.Bucket(), errWatchEnded)
@@ -124,6 +152,8 @@ func snapshot(ctx context.Context, conn *nats.Conn, kv natsjs.KeyValue, filter s
 			case e.Operation() == natsjs.KeyValuePut:
 				all = append(all, e)
 			}
+		case <-stall.C:
+			return nil, errStalled
 		case <-ctx.Done():
 			return nil, fmt.Errorf("list %s in %s: %w", filter, kv.Bucket(), ctx.Err())
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -137,4 +138,59 @@ func TestNothingIsLeftRunning(t *testing.T) {
 		round(2 + epoch)
 	}
 	r.until("goroutines have ended", func() bool { return runtime.NumGoroutine() <= before+2 })
+}
+
+// stalling is a bucket whose first watches never say that they have given all, as the client's do when an entry goes
+// between being counted and being sent; no server can be made to do that at will.
+type stalling struct {
+	natsjs.KeyValue
+	left atomic.Int64
+}
+
+func (s *stalling) Watch(ctx context.Context, keys string, opts ...natsjs.WatchOpt) (natsjs.KeyWatcher, error) {
+	w, err := s.KeyValue.Watch(ctx, keys, opts...)
+	if err != nil || s.left.Add(-1) < 0 {
+		return w, err
+	}
+	endless := &endlessWatch{KeyWatcher: w, updates: make(chan natsjs.KeyValueEntry)}
+	go func() {
+		defer close(endless.updates)
+		for e := range w.Updates() {
+			if e != nil {
+				endless.updates <- e
+			}
+		}
+	}()
+	return endless, nil
+}
+
+type endlessWatch struct {
+	natsjs.KeyWatcher
+	updates chan natsjs.KeyValueEntry
+}
+
+func (w *endlessWatch) Updates() <-chan natsjs.KeyValueEntry { return w.updates }
+
+func TestAListingThatHaltsIsBegunAnew(t *testing.T) {
+	t.Parallel() // takes 2 s each
+	r := newRig(t)
+	kv := &stalling{KeyValue: r.leases}
+	ls, err := jetstream.NewLeases(r.js, kv, jetstream.LeaseConfig{TTL: time.Minute})
+	must(t, err)
+	acquire(t, r.ctx, ls, "lane.0", "a")
+	kv.left.Store(1)
+	holders, err := ls.Holders(r.ctx, "lane")
+	if err != nil || holders["lane.0"] != "a" {
+		t.Errorf("holders = %v, %v", holders, err)
+	}
+	kv.left.Store(1)
+	ctx, cancel := context.WithCancel(r.ctx)
+	ticks, err := ls.Watch(ctx, "lane")
+	must(t, err)
+	if _, open := <-ticks; !open {
+		t.Error("the watch ended")
+	}
+	cancel()
+	for range ticks {
+	}
 }

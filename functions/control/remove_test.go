@@ -96,7 +96,14 @@ func (r *rig) traces(name string) []string {
 		left = append(left, "stream")
 	}
 	for _, kv := range []natsjs.KeyValue{r.buckets.Tasks, r.buckets.Lanes, r.buckets.Status, r.buckets.Ledger, r.buckets.Leases} {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // a key removed just now may have the client wait for ever
 		keys, err := kv.Keys(ctx)
+		halted := ctx.Err() != nil
+		cancel()
+		if halted {
+			left = append(left, kv.Bucket()+" can't be listed")
+			continue
+		}
 		if err != nil && !errors.Is(err, natsjs.ErrNoKeysFound) {
 			r.t.Fatal(err)
 		}
