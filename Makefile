@@ -1,6 +1,9 @@
 # Kitestream. 'make help' says what there is; the tools that this uses are pinned in .tools/go.mod.
 
 GO      ?= go
+# The toolchain that go.mod names, fetched like a module where the machine has an older one: its standard library is the
+# one that 'make vuln' finds nothing in.
+export GOTOOLCHAIN = auto
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 TOOL    := $(GO) tool -modfile=.tools/go.mod
 # Runs a command with real Milvus servers, a source and two targets, and stops them however it ends.
