@@ -103,7 +103,7 @@ func (b *Bridge) runParts(ctx context.Context, s *sequencer, saved *saver, pub *
 	s.start = func(c *channel) {
 		at := c.resume
 		readers.Go(func() error {
-			c.final <- c.read(front, b.cfg.Queue, at, s.notify)
+			c.final <- c.read(front, b.cfg.Queue, at, s)
 			s.notify()
 			return nil
 		})
@@ -154,7 +154,7 @@ func (b *Bridge) restore(ctx context.Context, saved *saver, pub *jetstream.Publi
 	s := &sequencer{
 		task: b.cfg.Task.Spec, queue: b.cfg.Queue, meta: b.cfg.Meta, pub: pub, metrics: b.cfg.Metrics,
 		log: b.cfg.Log.With("task", name), ledger: led, progress: b.progress,
-		channels: map[string]*channel{}, sums: map[sumKey]uint64{}, foreign: map[int64]bool{},
+		channels: map[string]*channel{}, sums: map[sumKey]uint64{}, foreign: newForeign(),
 		odd: map[commonpb.MsgType]bool{}, wake: make(chan struct{}, 1), blocked: map[string]string{},
 		park:   func(ctx context.Context, p jetstream.Parked) error { return jetstream.Park(ctx, b.cfg.JS, p) },
 		rowSum: b.rowSum,

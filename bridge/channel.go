@@ -57,8 +57,8 @@ func (c *channel) reached(ts uint64) bool {
 	return c.resume.TS >= ts
 }
 
-// read reads the channel from its resume point until ctx ends or the queue has a gap. notify is called after each window.
-func (c *channel) read(ctx context.Context, q mq.Queue, at Resume, notify func()) error {
+// read reads the channel from its resume point until ctx ends or the queue has a gap. s is told of each window.
+func (c *channel) read(ctx context.Context, q mq.Queue, at Resume, s *sequencer) error {
 	r, err := q.Open(ctx, c.name, at.Start)
 	if err != nil {
 		return fmt.Errorf("open channel %s at %q: %w", c.name, at.Start, err)
@@ -70,13 +70,17 @@ func (c *channel) read(ctx context.Context, q mq.Queue, at Resume, notify func()
 		if err != nil {
 			return fmt.Errorf("read channel %s: %w", c.name, err)
 		}
+		if s.foreign.rowsIn(m.Properties) {
+			s.metrics.foreign.Inc()
+			continue
+		}
 		win := w.add(peeked(m))
 		if win == nil {
 			continue
 		}
 		select {
 		case c.out <- win:
-			notify()
+			s.notify()
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -32,11 +32,13 @@ type history struct {
 	dbs     []*simDatabase            // all that ever were
 	cols    []*simCollection          // all that ever were
 	live    map[string]*simCollection // by database.name
+	newer   bool                      // the source gives its messages properties, as from about 2.5 on
 }
 
 type stamped struct {
-	ts  uint64
-	raw []byte
+	ts         uint64
+	raw        []byte
+	properties map[string]string
 }
 
 type simDatabase struct {
@@ -75,6 +77,7 @@ func newHistory(seed uint64, steps int) *history {
 	h := &history{rng: rand.New(rand.NewPCG(seed, 1)), ts: 1000 << 18, ids: 100, pending: map[string][]stamped{},
 		queue: map[string][]mq.Message{}, written: map[string][]uint64{}, live: map[string]*simCollection{}}
 	h.dbs = append(h.dbs, &simDatabase{id: 1, name: "default", created: 1})
+	h.newer = h.rng.IntN(2) == 0
 	for range steps {
 		h.step()
 	}
@@ -314,7 +317,14 @@ func (h *history) sendDelete(c *simCollection, ch string, p *simPartition, pks [
 }
 
 func (h *history) send(ch string, m proto.Message) {
-	h.pending[ch] = append(h.pending[ch], stamped{ts: h.ts, raw: must(proto.Marshal(m))})
+	s := stamped{ts: h.ts, raw: must(proto.Marshal(m))}
+	if rows, ok := m.(interface {
+		GetBase() *commonpb.MsgBase
+		GetCollectionID() int64
+	}); ok && h.newer {
+		s.properties = map[string]string{"msg_type": rows.GetBase().GetMsgType().String(), "collection_id": fmt.Sprint(rows.GetCollectionID())}
+	}
+	h.pending[ch] = append(h.pending[ch], s)
 }
 
 // tick writes what is pending, out of order as several proxies do: all up to T before the tick, and some of the newer.
@@ -340,7 +350,7 @@ func (h *history) tick(t uint64) {
 
 func (h *history) append(ch string, s stamped) {
 	at := mq.Position(strconv.Itoa(len(h.queue[ch]) + 1))
-	h.queue[ch] = append(h.queue[ch], mq.Message{Position: at, Payload: s.raw})
+	h.queue[ch] = append(h.queue[ch], mq.Message{Position: at, Payload: s.raw, Properties: s.properties})
 	h.written[ch] = append(h.written[ch], s.ts)
 }
 

@@ -42,7 +42,7 @@ func (s *sequencer) rows(ctx context.Context, c *channel, ch *change) (wait stri
 // unknownRows decides on rows of a collection whose creation has not been read. It is one that the task does not follow,
 // or one that came and went before anybody looked. One that the task should follow must not be passed over in silence.
 func (s *sequencer) unknownRows(ctx context.Context, ch *change) (wait string, err error) {
-	if s.foreign[ch.collection] {
+	if s.foreign.has(ch.collection) {
 		s.metrics.foreign.Inc()
 		return "", nil
 	}
@@ -50,14 +50,16 @@ func (s *sequencer) unknownRows(ctx context.Context, ch *change) (wait string, e
 	if err != nil {
 		return waitForCatalogue(err), nil
 	}
-	s.foreign[ch.collection] = true
-	s.metrics.foreign.Inc()
 	if col != nil && db != nil && col.State == catalog.Created && s.task.Selects(db.Name, col.Name) {
 		why := fmt.Errorf("rows of %s.%s came and its creation was not read: the queue no longer holds it; its existing rows need a snapshot", db.Name, col.Name)
 		s.ledger.collections[col.ID] = &ledgerCollection{ID: col.ID, DatabaseID: db.ID, Database: db.Name, Name: col.Name,
 			Channels: col.Channels, Partitions: map[int64]string{}}
 		s.stop(s.ledger.collections[col.ID], why)
+		s.metrics.passedOver.Inc()
+		return "", nil
 	}
+	s.foreign.add(ch.collection)
+	s.metrics.foreign.Inc()
 	return "", nil
 }
 

@@ -28,7 +28,7 @@ func (s *sequencer) createCollection(ctx context.Context, c *channel, ch *change
 		return "", s.parkChange(ctx, c, ch, codeUnreadable, err)
 	}
 	id := m.GetCollectionID()
-	if s.ledger.collections[id] != nil || s.foreign[id] {
+	if s.ledger.collections[id] != nil || s.foreign.has(id) {
 		return "", nil
 	}
 	col, db, err := s.lookUp(ctx, id)
@@ -38,7 +38,7 @@ func (s *sequencer) createCollection(ctx context.Context, c *channel, ch *change
 	if col == nil || db == nil || col.State > catalog.Creating || !s.task.Selects(db.Name, col.Name) {
 		// Not followed; or dropped again by now: nothing of it would remain. Replaying it could not even be put in
 		// order, when channels begin at different times and its name has been given anew since.
-		s.foreign[id] = true
+		s.foreign.add(id)
 		return "", nil
 	}
 	if col.State == catalog.Creating {

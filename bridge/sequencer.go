@@ -49,7 +49,7 @@ type sequencer struct {
 	opened   func(context.Context) error // saves the resume points: a channel's begin must survive, once it is read
 	channels map[string]*channel
 	sums     map[sumKey]uint64
-	foreign  map[int64]bool            // collections that the task does not follow
+	foreign  *foreign
 	odd      map[commonpb.MsgType]bool // types of messages that were warned of
 	wake     chan struct{}
 	seen     int64 // the catalogue's revision that has been taken into account
