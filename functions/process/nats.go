@@ -18,6 +18,7 @@ const (
 	pingInterval  = 3 * time.Second
 	pingsMissed   = 2
 	closeTimeout  = 2 * time.Second
+	flushTimeout  = 3 * time.Second // of a write while the network takes no bytes: the end of a process waits for it
 )
 
 // DefaultURL is where NATS is looked for by those that are told nothing.
@@ -29,7 +30,7 @@ func connect(servers, creds, name string, log *slog.Logger, more ...nats.Option)
 		nats.Name(name), nats.Timeout(dialTimeout), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
 		nats.ReconnectWait(reconnectWait), nats.ReconnectJitter(reconnectWait/4, reconnectWait),
 		nats.IgnoreAuthErrorAbort(), // an operator may be about to mend it
-		nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(pingsMissed), nats.DrainTimeout(closeTimeout),
+		nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(pingsMissed), nats.DrainTimeout(closeTimeout), nats.FlusherTimeout(flushTimeout),
 		nats.ConnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS", keyURL, nc.ConnectedUrlRedacted()) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS again", keyURL, nc.ConnectedUrlRedacted()) }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
