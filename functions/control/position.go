@@ -73,6 +73,9 @@ func (s *Service) sync(ctx context.Context, t *jetstream.Task, limit time.Durati
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if err := s.askBridge(ctx, t, say); err != nil {
+		if ctx.Err() != nil && codeOf(err) == "" { // whatever was asked last says nothing by itself
+			return nil, refuse(CodeTimeout, "the bridge of task %s was not found in time", t.Spec.Name)
+		}
 		return nil, err
 	}
 	s.awaitStatus(ctx, t, time.Now())

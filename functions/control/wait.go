@@ -88,10 +88,16 @@ func (w *waiting) sync(ctx context.Context) (*PositionAnswer, error) {
 		if err == nil {
 			return goal, w.known(goal)
 		}
-		if !passing(err) {
+		switch {
+		case codeOf(err) == CodeTimeout: // says less than what was noticed before
+			if w.noticed == "" {
+				w.notice(err.Error())
+			}
+		case passing(err):
+			w.notice(err.Error())
+		default:
 			return nil, err
 		}
-		w.notice(err.Error())
 		if perr := w.pause(ctx); perr != nil {
 			return nil, perr
 		}
@@ -100,11 +106,15 @@ func (w *waiting) sync(ctx context.Context) (*PositionAnswer, error) {
 
 // passing reports whether an error may be over the next time.
 func passing(err error) bool {
+	return slices.Contains([]Code{CodeNoBridge, CodeSource, CodeBusy, CodeUnavailable, CodeNoControl}, codeOf(err))
+}
+
+func codeOf(err error) Code {
 	var e *Error
 	if !errors.As(err, &e) {
-		return false
+		return ""
 	}
-	return slices.Contains([]Code{CodeNoBridge, CodeSource, CodeBusy, CodeUnavailable, CodeNoControl}, e.Code)
+	return e.Code
 }
 
 // look reads the positions now; nil when nobody could answer just now. The error says that waiting can't help.
