@@ -37,7 +37,7 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	switch {
 	case len(args) == 1 && args[0] == "fetch":
-		return servers.Fetch(ctx)
+		return errors.Join(servers.Fetch(ctx), servers.FetchBrokers(ctx))
 	case len(args) >= 2 && args[0] == "start":
 		return start(ctx, args[1:])
 	case len(args) == 2 && args[0] == "stop":
