@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 
 // TestPulsarCrash checks that a killed Pulsar has its messages again, also one that nobody subscribes to.
 func TestPulsarCrash(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	p, err := servers.StartPulsar(ctx, servers.PulsarConfig{Dir: t.TempDir()})
@@ -55,6 +57,7 @@ func TestPulsarCrash(t *testing.T) {
 
 // TestKafkaCrash is TestPulsarCrash for Kafka.
 func TestKafkaCrash(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	k, err := servers.StartKafka(ctx, servers.KafkaConfig{Dir: t.TempDir()})
@@ -129,4 +132,55 @@ func kafkaTool(ctx context.Context, t *testing.T, in, class string, args ...stri
 		t.Fatalf("%s: %v", class, err)
 	}
 	return string(out)
+}
+
+// TestMilvusOnBroker checks that a source runs on each broker, where kitestream looks for it, and that two of them don't
+// meet.
+func TestMilvusOnBroker(t *testing.T) {
+	pulsar, kafka := servers.SharedPulsar(t), servers.SharedKafka(t)
+	for mq, want := range map[string]struct {
+		broker servers.Broker
+		url    string
+	}{
+		servers.PulsarMQ: {pulsar, pulsar.URL},
+		servers.KafkaMQ:  {kafka, kafka.Addr},
+	} {
+		t.Run(mq, func(t *testing.T) {
+			t.Parallel()
+			shared := servers.SourceOn(t, mq)
+			if shared.MQ != mq || shared.MQURL != want.url {
+				t.Errorf("shared source's queue is %s at %s, want %s at %s", shared.MQ, shared.MQURL, mq, want.url)
+			}
+			for _, v := range []string{"KITESTREAM_SOURCE_MQ=" + mq, "KITESTREAM_SOURCE_MQ_URL=" + want.url} {
+				if env := shared.SourceEnv(); !slices.Contains(env, v) {
+					t.Errorf("%s is not in %v", v, env)
+				}
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			defer cancel()
+			own, err := servers.StartMilvus(ctx, servers.MilvusConfig{Dir: t.TempDir(), Broker: want.broker, QuickRestart: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := own.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			write(ctx, t, shared.Addr, 100)
+			write(ctx, t, own.Addr, 50) // the same collection, on channels of the same number
+			if err := own.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			if err := own.Restart(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if got := count(ctx, t, own.Addr); got != 50 {
+				t.Errorf("%d rows in a Milvus of its own after a crash, want 50", got)
+			}
+			if got := count(ctx, t, shared.Addr); got != 100 {
+				t.Errorf("%d rows in the shared Milvus, want 100", got)
+			}
+		})
+	}
 }
