@@ -57,10 +57,10 @@ bench: build servers ## rows per second and delay, beside a plain SDK loop
 demo: build servers ## a task from a real Milvus to a real Milvus, compared row by row (KEEP=1 leaves it running)
 	$(GO) run ./test/demo $(if $(KEEP),-keep)
 
-servers: bin/milvus ## install the real servers, once: 53 MB from PyPI
+servers: bin/milvus ## install the real servers, once: 53 MB from PyPI, 300 MB by Maven
 	bin/milvus fetch
 
-bin/milvus: $(shell find test/servers -name '*.go' -o -name '*.py')
+bin/milvus: $(wildcard test/servers/* test/servers/milvus/*.go)
 	$(GO) build -o $@ ./test/servers/milvus
 
 clean: ## remove what was built (not the installed servers)

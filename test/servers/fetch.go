@@ -1,102 +1,95 @@
 package servers
 
 import (
+	"bufio"
 	"context"
-	_ "embed"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
+	"time"
 )
-
-// wheel is the release, pinned by its content, in the form of a pip requirements file.
-const wheel = `milvus==2.3.5 --hash=sha256:69515a0630ce29fd10e101fa442afea8ca1387b93a456cd9bd41fdf3deb93d04`
-
-const (
-	templateFile = "config.yaml.template"
-	glogFile     = "glog.conf"
-)
-
-//go:embed unpack.py
-var unpackScript string
 
 // Fetch installs Milvus under the user's cache folder, once: 53 MB from PyPI, 250 MB unpacked, about 10 s. Several
 // processes may call it at once. It needs python3 with pip.
-func Fetch(ctx context.Context) error {
-	dir, err := cacheDir()
+func Fetch(ctx context.Context) error { return milvusRelease().install(ctx) }
+
+// FetchBrokers installs Pulsar and Kafka like Fetch: 300 MB from Maven's repository, about 40 s. It needs mvn.
+func FetchBrokers(ctx context.Context) error {
+	// One after the other: Maven 3 is not made for two that fill the same local repository.
+	if err := pulsarRelease().install(ctx); err != nil {
+		return err
+	}
+	return kafkaRelease().install(ctx)
+}
+
+// release is one version of a server, and its place in the cache folder.
+type release struct {
+	title string
+	dir   string   // under the cache folder
+	lock  string   // file beside dir that is locked meanwhile
+	files []string // some that are there when it is installed
+	// download makes the folder from nothing; tmp is there for what it leaves besides.
+	download func(ctx context.Context, tmp, folder string) error
+}
+
+// install downloads the release, unless it is there.
+func (r release) install(ctx context.Context) error {
+	if err := r.locked(ctx); err != nil {
+		return fmt.Errorf("install %s: %w", r.title, err)
+	}
+	return nil
+}
+
+func (r release) locked(ctx context.Context) error {
+	cache, err := cacheDir()
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return fmt.Errorf("install Milvus: %w", err)
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return err
 	}
-	lock, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_RDWR, 0o644)
+	lock, err := os.OpenFile(filepath.Join(cache, r.lock), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
-		return fmt.Errorf("install Milvus: %w", err)
+		return err
 	}
 	defer lock.Close()
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		return fmt.Errorf("install Milvus: lock %s: %w", lock.Name(), err)
+		return fmt.Errorf("lock %s: %w", lock.Name(), err)
 	}
-	if _, err := installed(); err == nil {
+	if _, err := r.installed(); err == nil {
 		return nil
 	}
-	tmp, err := os.MkdirTemp(filepath.Dir(dir), "fetch-")
+	tmp, err := os.MkdirTemp(cache, "fetch-")
 	if err != nil {
-		return fmt.Errorf("install Milvus: %w", err)
-	}
-	defer os.RemoveAll(tmp)
-	if err := download(ctx, tmp); err != nil {
-		return fmt.Errorf("install Milvus: %w", err)
-	}
-	if err := os.RemoveAll(dir); err != nil { // an incomplete one
-		return fmt.Errorf("install Milvus: %w", err)
-	}
-	if err := os.Rename(filepath.Join(tmp, "milvus"), dir); err != nil {
-		return fmt.Errorf("install Milvus: %w", err)
-	}
-	return nil
-}
-
-// download leaves the unpacked wheel in the folder milvus inside tmp.
-func download(ctx context.Context, tmp string) error {
-	requirements := filepath.Join(tmp, "requirements.txt")
-	if err := os.WriteFile(requirements, []byte(wheel+"\n"), 0o644); err != nil {
 		return err
 	}
-	if err := python(ctx, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps", "--require-hashes",
-		"--only-binary", ":all:", "-d", tmp, "-r", requirements); err != nil {
-		return fmt.Errorf("download by pip: %w", err)
+	defer os.RemoveAll(tmp)
+	folder, dir := filepath.Join(tmp, r.dir), filepath.Join(cache, r.dir)
+	if err := r.download(ctx, tmp, folder); err != nil {
+		return err
 	}
-	found, err := filepath.Glob(filepath.Join(tmp, "*.whl"))
-	if err != nil || len(found) != 1 {
-		return errors.Join(fmt.Errorf("pip left %d wheels, want 1", len(found)), err)
+	if err := os.RemoveAll(dir); err != nil { // an incomplete one
+		return err
 	}
-	if err := python(ctx, "-c", unpackScript, found[0], filepath.Join(tmp, "milvus")); err != nil {
-		return fmt.Errorf("unpack %s: %w", filepath.Base(found[0]), err)
-	}
-	return nil
+	return os.Rename(folder, dir)
 }
 
-func python(ctx context.Context, args ...string) error {
-	out, err := exec.CommandContext(ctx, "python3", args...).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("python3: %w\n%s", err, out)
-	}
-	return nil
-}
-
-// installed is the folder that Fetch filled. The error wraps ErrNotInstalled.
-func installed() (string, error) {
-	dir, err := cacheDir()
+// installed is the release's folder. The error wraps ErrNotInstalled.
+func (r release) installed() (string, error) {
+	cache, err := cacheDir()
 	if err != nil {
 		return "", err
 	}
-	for _, f := range []string{filepath.Join("bin", "milvus"), templateFile, glogFile} {
+	dir := filepath.Join(cache, r.dir)
+	for _, f := range r.files {
 		if _, err := os.Stat(filepath.Join(dir, f)); err != nil {
-			return "", fmt.Errorf("%w (%w)", ErrNotInstalled, err)
+			return "", fmt.Errorf("%s: %w (%w)", r.title, ErrNotInstalled, err)
 		}
 	}
 	return dir, nil
@@ -107,5 +100,56 @@ func cacheDir() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find the cache folder: %w", err)
 	}
-	return filepath.Join(c, "kitestream", "milvus-2.3.5"), nil
+	return filepath.Join(c, "kitestream"), nil
+}
+
+// verify checks that a folder holds exactly the files of a list that sha256sum made, with their content.
+func verify(dir, sums string) error {
+	want := map[string]string{}
+	for line := range strings.Lines(sums) {
+		sum, name, _ := strings.Cut(strings.TrimSpace(line), "  ")
+		want[name] = sum
+	}
+	found, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, f := range found {
+		sum, err := sha256File(filepath.Join(dir, f.Name()))
+		if err != nil {
+			return err
+		}
+		if want[f.Name()] != sum {
+			return fmt.Errorf("%s has the hash %s, want %q", f.Name(), sum, want[f.Name()])
+		}
+		delete(want, f.Name())
+	}
+	for name := range want {
+		return fmt.Errorf("%s was not downloaded", name)
+	}
+	return nil
+}
+
+func sha256File(name string) (string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, bufio.NewReaderSize(f, 1<<20)); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%x", h.Sum(nil)), nil
+}
+
+// tool runs a command that downloads or unpacks. What it said is part of the error.
+func tool(ctx context.Context, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.WaitDelay = 5 * time.Second
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return errors.Join(fmt.Errorf("%s: %w", name, err), errors.New(string(out)))
+	}
+	return nil
 }

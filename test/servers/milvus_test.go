@@ -17,10 +17,13 @@ import (
 	"kitestream/test/servers"
 )
 
-func TestMain(m *testing.M) { os.Exit(servers.Main(m, servers.RoleTarget)) }
+func TestMain(m *testing.M) {
+	os.Exit(servers.Main(m, servers.RoleTarget, servers.RoleSourcePulsar, servers.RoleSourceKafka))
+}
 
 // TestMilvusCrash is what every crash test stands on: a killed Milvus has its rows and its queue again.
 func TestMilvusCrash(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	m, err := servers.StartMilvus(ctx, servers.MilvusConfig{Dir: t.TempDir(), MQ: servers.NATSMQ, QuickRestart: true})

@@ -2,6 +2,7 @@ package servers
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,167 +18,262 @@ import (
 // gracePeriod is how long Stop waits after SIGTERM. Milvus flushes its buffers then, which under load takes seconds.
 const gracePeriod = 20 * time.Second
 
-// launch starts the process and waits until it is healthy.
-func (m *Milvus) launch(ctx context.Context) error {
-	cache, err := installed()
+// process is what the servers of this package have in common: a folder, a block of ports and the process that runs
+// there. The methods are for one caller.
+type process struct {
+	Dir string // keeps everything of the server: data, configuration, log
+	Pid int    // of the process, which leads a process group; changes with a restart
+
+	program  program
+	kind     kind
+	detached bool
+	state    state
+	lock     *os.File  // keeps the block of ports ours
+	cmd      *exec.Cmd // nil when another process started it
+	waited   chan struct{}
+	logged   int64 // bytes of the log that are older than this start
+}
+
+// program is what a kind of server has of its own.
+type program interface {
+	// command writes the configuration and says what to run. It is called before every start.
+	command(ctx context.Context) (*exec.Cmd, error)
+	// ready reports whether the server does what clients ask of it. It is asked several times a second after a start.
+	ready(ctx context.Context) bool
+}
+
+// kind is the title of a kind of server, for messages, and the base name of its executable.
+type kind struct{ title, exe string }
+
+// state is what a folder remembers of its server, in a file such as milvus.json.
+type state struct {
+	PortBase int    `json:"port_base"` // first of the block's ports
+	Pid      int    `json:"pid"`
+	MQ       string `json:"mq,omitempty"`       // Milvus's kind of queue
+	MQURL    string `json:"mq_url,omitempty"`   // and its address; empty when it can't be read
+	Channels string `json:"channels,omitempty"` // what the names of Milvus's channels begin with on a broker
+}
+
+func (p *process) stateFile() string {
+	return filepath.Join(p.Dir, strings.ToLower(p.kind.title)+".json")
+}
+
+// resume makes the folder and claims ports: the old ones, when the folder has been used before.
+func (p *process) resume() (err error) {
+	if p.Dir, err = filepath.Abs(p.Dir); err != nil {
+		return fmt.Errorf("resolve the folder of %s: %w", p.kind.title, err)
+	}
+	if err := os.MkdirAll(p.Dir, 0o755); err != nil {
+		return fmt.Errorf("make the folder of %s: %w", p.kind.title, err)
+	}
+	if p.readState() != nil { // a new folder, or one whose start was cut short
+		p.state = state{}
+		p.state.PortBase, p.lock, err = freeBlock()
+		return err
+	}
+	if p.running() {
+		return fmt.Errorf("start %s in %s: it runs already, as process %d", p.kind.title, p.Dir, p.Pid)
+	}
+	if p.lock, err = claim(p.state.PortBase); err != nil {
+		return fmt.Errorf("start %s in %s on its old ports: %w", p.kind.title, p.Dir, err)
+	}
+	return nil
+}
+
+// find takes up the server that another process runs in the folder.
+func (p *process) find() error {
+	if err := p.readState(); err != nil {
+		return fmt.Errorf("find %s in %s: %w", p.kind.title, p.Dir, err)
+	}
+	if !p.running() {
+		return fmt.Errorf("find %s in %s: process %d is not running", p.kind.title, p.Dir, p.Pid)
+	}
+	return nil
+}
+
+func (p *process) readState() error {
+	b, err := os.ReadFile(p.stateFile())
 	if err != nil {
 		return err
 	}
-	if err := m.render(cache); err != nil {
-		return fmt.Errorf("configure Milvus: %w", err)
+	if err := json.Unmarshal(b, &p.state); err != nil {
+		return fmt.Errorf("read %s: %w", p.stateFile(), err)
 	}
-	out, err := os.OpenFile(filepath.Join(m.Dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	p.Pid = p.state.Pid
+	return nil
+}
+
+func (p *process) saveState() error {
+	p.state.Pid = p.Pid
+	b, err := json.Marshal(p.state)
+	if err == nil {
+		err = writeFile(p.stateFile(), b)
+	}
 	if err != nil {
-		return fmt.Errorf("open log of Milvus: %w", err)
+		return fmt.Errorf("save %s: %w", p.stateFile(), err)
+	}
+	return nil
+}
+
+// addr is the address of one of the block's ports.
+func (p *process) addr(offset int) string {
+	return fmt.Sprintf("127.0.0.1:%d", p.state.PortBase+offset)
+}
+
+// start is the launch of a new server, which is closed when that fails.
+func (p *process) start(ctx context.Context) error {
+	if err := p.launch(ctx); err != nil {
+		return errors.Join(err, p.Close())
+	}
+	return nil
+}
+
+// launch starts the process and waits until it is ready.
+func (p *process) launch(ctx context.Context) error {
+	cmd, err := p.program.command(ctx)
+	if err != nil {
+		return fmt.Errorf("configure %s: %w", p.kind.title, err)
+	}
+	out, err := os.OpenFile(p.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("open log of %s: %w", p.kind.title, err)
 	}
 	defer out.Close() // the process has its own
-	cmd := exec.Command(filepath.Join(cache, "bin", "milvus"), "run", "standalone")
-	cmd.Dir, cmd.Stdout, cmd.Stderr = m.Dir, out, out
-	cmd.Env = append(os.Environ(), "MILVUSCONF="+filepath.Join(m.Dir, "configs"), "DEPLOY_MODE=STANDALONE",
-		fmt.Sprintf("METRICS_PORT=%d", m.base+portMetrics), "MILVUS_RUN_DIR="+filepath.Join(m.Dir, "run"),
-		"LD_LIBRARY_PATH="+filepath.Join(cache, "bin"))
-	cmd.ExtraFiles = []*os.File{m.lock} // the ports stay claimed as long as the server lives
+	if p.logged, err = out.Seek(0, io.SeekEnd); err != nil {
+		return fmt.Errorf("open log of %s: %w", p.kind.title, err)
+	}
+	cmd.Dir, cmd.Stdout, cmd.Stderr = p.Dir, out, out
+	cmd.ExtraFiles = []*os.File{p.lock} // the ports stay claimed as long as the server lives
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if !m.conf.Detached {
+	if !p.detached {
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start Milvus: %w", err)
+		return fmt.Errorf("start %s: %w", p.kind.title, err)
 	}
-	m.cmd, m.Pid, m.waited = cmd, cmd.Process.Pid, make(chan struct{})
+	p.cmd, p.Pid, p.waited = cmd, cmd.Process.Pid, make(chan struct{})
 	go func(done chan struct{}) { // ended waits for it
 		defer close(done)
 		_ = cmd.Wait()
-	}(m.waited)
-	if err := m.saveState(); err != nil {
+	}(p.waited)
+	if err := p.saveState(); err != nil {
 		return err
 	}
-	return m.healthy(ctx)
+	return p.awaitReady(ctx)
 }
 
-// healthy returns when /healthz says OK.
-func (m *Milvus) healthy(ctx context.Context) error {
+func (p *process) awaitReady(ctx context.Context) error {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if healthz(ctx, m.MetricsAddr) {
+		if p.program.ready(ctx) {
 			return nil
 		}
 		select {
-		case <-m.waited:
-			return fmt.Errorf("start Milvus: it ended with %s\n%s", m.cmd.ProcessState, m.Log())
+		case <-p.waited:
+			return fmt.Errorf("start %s: it ended with %s\n%s", p.kind.title, p.cmd.ProcessState, p.Log())
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.Canceled) { // nobody waits for it any more
-				return fmt.Errorf("wait for Milvus in %s: %w", m.Dir, ctx.Err())
+				return fmt.Errorf("wait for %s in %s: %w", p.kind.title, p.Dir, ctx.Err())
 			}
-			return fmt.Errorf("wait for Milvus in %s: %w\n%s", m.Dir, context.Cause(ctx), m.Log())
+			return fmt.Errorf("wait for %s in %s: %w\n%s", p.kind.title, p.Dir, context.Cause(ctx), p.Log())
 		case <-tick.C:
 		}
 	}
 }
 
-func healthz(ctx context.Context, addr string) bool {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/healthz", nil)
-	if err != nil {
-		return false
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return false
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, 16))
-	return err == nil && string(b) == "OK"
-}
-
 // Stop ends the server with SIGTERM, and with SIGKILL when it takes too long. A server that is not running is no error.
-func (m *Milvus) Stop() error {
-	if err := m.Signal(syscall.SIGTERM); err != nil {
+func (p *process) Stop() error {
+	if err := p.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
-	_ = m.Signal(syscall.SIGCONT) // a paused one would not see the other
-	if m.ended(gracePeriod) {
+	_ = p.Signal(syscall.SIGCONT) // a paused one would not see the other
+	if p.ended(gracePeriod) {
 		return nil
 	}
-	return m.kill()
+	return p.kill()
 }
 
 // Kill ends the server with SIGKILL, as a crash would. Only the process that started the server may.
-func (m *Milvus) Kill() error {
-	if m.cmd == nil {
-		return fmt.Errorf("kill Milvus in %s: %w", m.Dir, ErrShared)
+func (p *process) Kill() error {
+	if p.cmd == nil {
+		return fmt.Errorf("kill %s in %s: %w", p.kind.title, p.Dir, ErrShared)
 	}
-	return m.kill()
+	return p.kill()
 }
 
-func (m *Milvus) kill() error {
-	if err := m.Signal(syscall.SIGKILL); err != nil {
+func (p *process) kill() error {
+	if err := p.Signal(syscall.SIGKILL); err != nil {
 		return err
 	}
-	if !m.ended(gracePeriod) {
-		return fmt.Errorf("kill Milvus: process %d is still there", m.Pid)
+	if !p.ended(gracePeriod) {
+		return fmt.Errorf("kill %s: process %d is still there", p.kind.title, p.Pid)
 	}
 	return nil
 }
 
-// Restart starts a server that has ended, on the same folder and ports.
-func (m *Milvus) Restart(ctx context.Context) error {
-	if m.cmd == nil {
-		return fmt.Errorf("restart Milvus in %s: %w", m.Dir, ErrShared)
+// Restart starts a server that has ended, on the same folder and ports, and returns when it is ready.
+func (p *process) Restart(ctx context.Context) error {
+	if p.cmd == nil {
+		return fmt.Errorf("restart %s in %s: %w", p.kind.title, p.Dir, ErrShared)
 	}
-	if running(m.Pid) {
-		return fmt.Errorf("restart Milvus in %s: process %d has not ended", m.Dir, m.Pid)
+	if p.running() {
+		return fmt.Errorf("restart %s in %s: process %d has not ended", p.kind.title, p.Dir, p.Pid)
 	}
-	return m.launch(ctx)
+	return p.launch(ctx)
 }
 
 // Signal sends a signal to the server's process group, such as SIGSTOP and SIGCONT. A server that is not running is no
 // error.
-func (m *Milvus) Signal(sig syscall.Signal) error {
-	if !running(m.Pid) {
+func (p *process) Signal(sig syscall.Signal) error {
+	if !p.running() {
 		return nil
 	}
-	if err := syscall.Kill(-m.Pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
-		return fmt.Errorf("send %s to Milvus process %d: %w", sig, m.Pid, err)
+	if err := syscall.Kill(-p.Pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return fmt.Errorf("send %s to %s process %d: %w", sig, p.kind.title, p.Pid, err)
 	}
 	return nil
 }
 
-// Close stops the server and gives its ports back.
-func (m *Milvus) Close() error {
-	err := m.Stop()
-	if m.lock != nil {
-		err = errors.Join(err, m.lock.Close())
-		m.lock = nil
-	}
-	return err
-}
+// Close ends the server as Kill does and gives its ports back. It is the end of a server whose folder goes with it: no
+// time is spent on an orderly one.
+func (p *process) Close() error { return errors.Join(p.kill(), p.Detach()) }
 
 // Detach gives up a server that was started Detached, leaving it running.
-func (m *Milvus) Detach() error {
-	if m.lock == nil {
+func (p *process) Detach() error {
+	if p.lock == nil {
 		return nil
 	}
-	f := m.lock
-	m.lock = nil
+	f := p.lock
+	p.lock = nil
 	return f.Close()
 }
 
+// Log is the end of the server's output, for messages about a failure.
+func (p *process) Log() string {
+	b, err := os.ReadFile(p.logFile())
+	if err != nil {
+		return err.Error()
+	}
+	const tail = 4 << 10
+	return strings.ToValidUTF8(string(b[max(0, len(b)-tail):]), "")
+}
+
+func (p *process) logFile() string { return filepath.Join(p.Dir, "log") }
+
 // ended waits until the process is gone. Other processes' children are looked at again and again: there is nothing to
 // wait on.
-func (m *Milvus) ended(within time.Duration) bool {
+func (p *process) ended(within time.Duration) bool {
 	limit := time.NewTimer(within)
 	defer limit.Stop()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if m.cmd == nil && !running(m.Pid) {
+		if p.cmd == nil && !p.running() {
 			return true
 		}
 		select {
-		case <-m.waited: // nil, and so never ready, for another process's child
+		case <-p.waited: // nil, and so never ready, for another process's child
 			return true
 		case <-limit.C:
 			return false
@@ -186,9 +282,55 @@ func (m *Milvus) ended(within time.Duration) bool {
 	}
 }
 
-// running reports whether the process is a Milvus that has not ended. A zombie and a process that got an old pid are
-// not: neither has Milvus as its executable.
-func running(pid int) bool {
-	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
-	return err == nil && filepath.Base(strings.TrimSuffix(exe, " (deleted)")) == "milvus"
+// running reports whether the process is this server and has not ended. A zombie and a process that got an old pid are
+// not: they don't have the executable, or not the folder.
+func (p *process) running() bool {
+	proc := fmt.Sprintf("/proc/%d/", p.Pid)
+	exe, err := os.Readlink(proc + "exe")
+	if err != nil || filepath.Base(strings.TrimSuffix(exe, " (deleted)")) != p.kind.exe {
+		return false
+	}
+	if p.cmd != nil { // our own child: nobody else has its pid before it was waited for
+		select {
+		case <-p.waited:
+			return false
+		default:
+			return true
+		}
+	}
+	cwd, err := os.Stat(proc + "cwd")
+	if err != nil {
+		return false
+	}
+	dir, err := os.Stat(p.Dir)
+	return err == nil && os.SameFile(cwd, dir)
+}
+
+// get is the beginning of what a server answers to a GET, or nothing when it does not.
+func get(ctx context.Context, url string) string {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return ""
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return ""
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}
+
+// writeFile replaces a file at once, so that a reader never sees half of it.
+func writeFile(name string, b []byte) error {
+	tmp := fmt.Sprintf("%s.%d", name, os.Getpid())
+	if err := os.WriteFile(tmp, b, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(tmp, name)
 }

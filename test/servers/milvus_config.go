@@ -33,7 +33,7 @@ func (m *Milvus) render(cache string) error {
 	if err != nil {
 		return err
 	}
-	client, peer := "http://"+m.EtcdEndpoint, "http://"+loopback(m.base+portPeer)
+	client, peer := "http://"+m.EtcdEndpoint, "http://"+m.addr(portPeer)
 	etcd := fmt.Sprintf(`name: default
 data-dir: %s/etcd
 listen-client-urls: %s
@@ -59,7 +59,7 @@ func (m *Milvus) milvusYAML(template []byte) ([]byte, error) {
 	filled := place.ReplaceAllStringFunc(string(template), func(s string) string {
 		part := place.FindStringSubmatch(s)
 		if off, ok := ports[part[1]]; ok {
-			return fmt.Sprint(m.base + off)
+			return fmt.Sprint(m.state.PortBase + off)
 		}
 		return part[2]
 	})
@@ -78,7 +78,7 @@ func (m *Milvus) milvusYAML(template []byte) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if m.conf.MQ == Kafka {
+	if m.conf.MQ == KafkaMQ {
 		delete(conf, "pulsar") // which Milvus would take when both are there
 	}
 	return yaml.Marshal(conf)
@@ -93,17 +93,21 @@ func (m *Milvus) settings() map[string]string {
 		"localStorage.path":                 filepath.Join(m.Dir, "data") + "/",
 		"rocksmq.path":                      filepath.Join(m.Dir, "rdb"),
 		"mq.type":                           m.conf.MQ,
-		"natsmq.server.port":                fmt.Sprint(m.base + portNATS),
+		"natsmq.server.port":                fmt.Sprint(m.state.PortBase + portNATS),
 		"natsmq.server.storeDir":            filepath.Join(m.Dir, "nats"),
 		"natsmq.server.monitor.logFile":     filepath.Join(m.Dir, "nats.log"),
 		"log.level":                         "warn",
-		"common.gracefulStopTimeout":        "10",    // seconds, of 1800: Stop does not wait longer than that anyway
+		"common.gracefulStopTimeout":        "1",     // seconds, of 1800: a node waits this long for others to take over, and there are none
 		"queryCoord.checkInterval":          "200",   // ms, of 1000: loading a collection takes this long several times
 		"queryCoord.distPullInterval":       "200",   // ms, of 500: likewise
 		"dataCoord.enableGarbageCollection": "false", // nothing lives long enough
 	}
 	if m.conf.QuickRestart {
 		s["common.session.ttl"] = "5"
+	}
+	if m.conf.Broker != nil {
+		maps.Copy(s, m.conf.Broker.queue().settings)
+		s["msgChannel.chanNamePrefix.cluster"] = m.state.Channels
 	}
 	for _, c := range []string{"rootCoord", "proxy", "queryCoord", "queryNode", "indexNode", "dataCoord", "dataNode"} {
 		s[c+".ip"] = "127.0.0.1"
