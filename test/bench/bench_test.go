@@ -14,49 +14,36 @@ import (
 
 	"github.com/milvus-io/milvus-sdk-go/v2/client"
 	"github.com/milvus-io/milvus-sdk-go/v2/entity"
-	"github.com/nats-io/nats.go"
 
 	"kitestream/functions/control"
 	"kitestream/jetstream"
-	"kitestream/test/run"
+	"kitestream/test/rig"
 	"kitestream/test/servers"
 )
 
-func TestMain(m *testing.M) { os.Exit(servers.Main(m, servers.RoleSource, servers.RoleTarget)) }
+func TestMain(m *testing.M) { os.Exit(rig.Main(m, servers.RoleSource, servers.RoleTarget)) }
 
-// rig is a source and a target with `kitestream up` between them.
-type rig struct {
+// bench is a source and a target with kitestream between them.
+type bench struct {
+	*rig.Rig
 	t              *testing.T
 	source, target client.Client
-	tasks          *control.Client
-	up             *run.Process
-	uri            string
+	standby        *servers.Milvus
 }
 
-func newRig(t *testing.T) *rig {
+// newBench has one process, `kitestream up`, between the two.
+func newBench(t *testing.T) *bench {
 	t.Helper()
-	ctx := t.Context()
-	src, dst := servers.Source(t), servers.Target(t)
-	dir := t.TempDir()
-	bin := os.Getenv("KITESTREAM_TEST_BIN")
-	if bin == "" {
-		bin = must(run.Build(ctx, dir))(t)
-	}
-	port, metrics := must(run.FreePort())(t), must(run.FreePort())(t)
-	env := append(src.SourceEnv(), fmt.Sprintf("KITESTREAM_NATS_LISTEN=127.0.0.1:%d", port),
-		fmt.Sprintf("KITESTREAM_METRICS_ADDR=127.0.0.1:%d", metrics), "KITESTREAM_DATA_DIR="+dir+"/data")
-	up := must(run.Start(bin, dir, "up", env...))(t)
-	t.Cleanup(func() {
-		if err := up.Stop(15 * time.Second); err != nil {
-			t.Error(err)
-		}
-	})
-	nc := must(nats.Connect(fmt.Sprintf("nats://127.0.0.1:%d", port), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond)))(t)
-	t.Cleanup(nc.Close)
-	r := &rig{t: t, tasks: control.NewClient(nc), up: up, uri: dst.URI,
-		source: must(client.NewClient(ctx, client.Config{Address: src.Addr}))(t), target: must(client.NewClient(ctx, client.Config{Address: dst.Addr}))(t)}
-	r.eventually("control answers", func() bool { _, err := r.tasks.List(ctx); return err == nil })
-	return r
+	r, _ := rig.Up(t)
+	return around(t, r)
+}
+
+func around(t *testing.T, r *rig.Rig) *bench {
+	t.Helper()
+	dst := servers.Target(t)
+	return &bench{Rig: r, t: t, standby: dst,
+		source: must(client.NewClient(t.Context(), client.Config{Address: r.Source.Addr}))(t),
+		target: must(client.NewClient(t.Context(), client.Config{Address: dst.Addr}))(t)}
 }
 
 func must[T any](v T, err error) func(*testing.T) T {
@@ -69,22 +56,8 @@ func must[T any](v T, err error) func(*testing.T) T {
 	}
 }
 
-func (r *rig) eventually(what string, ok func() bool) {
-	r.t.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); {
-		if time.Now().After(end) {
-			r.t.Fatalf("%s: not within 30 s; kitestream said:\n%s", what, r.up.Tail())
-		}
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-r.t.Context().Done():
-			r.t.Fatal(r.t.Context().Err())
-		}
-	}
-}
-
 // collection makes one with an Int64 key and a vector, indexed and loaded if it is to be queried.
-func (r *rig) collection(c client.Client, name string, dim int64) {
+func (r *bench) collection(c client.Client, name string, dim int64) {
 	r.t.Helper()
 	ctx := r.t.Context()
 	s := entity.NewSchema().WithName(name).
@@ -95,7 +68,7 @@ func (r *rig) collection(c client.Client, name string, dim int64) {
 	}
 }
 
-func (r *rig) load(c client.Client, name string) {
+func (r *bench) load(c client.Client, name string) {
 	r.t.Helper()
 	idx := must(entity.NewIndexFlat(entity.L2))(r.t)
 	if err := c.CreateIndex(r.t.Context(), name, "vec", idx, false); err != nil {
@@ -107,7 +80,7 @@ func (r *rig) load(c client.Client, name string) {
 }
 
 // insertLoop is the plain Go-SDK loop that everything is compared with: calls of 5,000 rows, one after the other.
-func (r *rig) insertLoop(c client.Client, name string, dim, calls int) time.Duration {
+func (r *bench) insertLoop(c client.Client, name string, dim, calls int) time.Duration {
 	r.t.Helper()
 	const rows = 5000
 	rng := rand.New(rand.NewPCG(1, uint64(dim)))
@@ -133,7 +106,7 @@ func (r *rig) insertLoop(c client.Client, name string, dim, calls int) time.Dura
 	return took
 }
 
-func (r *rig) count(c client.Client, name string) int64 {
+func (r *bench) count(c client.Client, name string) int64 {
 	r.t.Helper()
 	res, err := c.Query(r.t.Context(), name, nil, "", []string{"count(*)"}, client.WithSearchQueryConsistencyLevel(entity.ClStrong))
 	if err != nil {
@@ -148,7 +121,7 @@ func (r *rig) count(c client.Client, name string) int64 {
 func TestCatchUp(t *testing.T) {
 	for _, dim := range []int{128, 768} {
 		t.Run(strconv.Itoa(dim), func(t *testing.T) {
-			r := newRig(t)
+			r := newBench(t)
 			calls := 100 * 128 / dim
 			rows := calls * 5000
 			name := fmt.Sprintf("bench_catchup_%d_%d", dim, time.Now().Unix())
@@ -159,13 +132,13 @@ func TestCatchUp(t *testing.T) {
 			}
 			before := plain(1)
 			r.collection(r.source, name, int64(dim))
-			r.create(name)
-			must(r.tasks.Pause(t.Context(), "bench"))(t)
+			r.task(name)
+			must(r.Tasks.Pause(t.Context(), "bench"))(t)
 			source := float64(rows) / r.insertLoop(r.source, name, dim, calls).Seconds()
 			r.settled()
 			began := time.Now()
-			must(r.tasks.Resume(t.Context(), "bench"))(t)
-			must(r.tasks.Wait(t.Context(), "bench", control.WaitOptions{}))(t)
+			must(r.Tasks.Resume(t.Context(), "bench"))(t)
+			must(r.Tasks.Wait(t.Context(), "bench", control.WaitOptions{}))(t)
 			rate := float64(rows) / time.Since(began).Seconds()
 			after := plain(2)
 			r.load(r.target, name)
@@ -181,32 +154,33 @@ func TestCatchUp(t *testing.T) {
 // TestFlow measures the whole way while the source is written to as fast as one loop can: rows over the time from the
 // first insert to the last acknowledgement.
 func TestFlow(t *testing.T) {
-	r := newRig(t)
+	r := newBench(t)
 	const dim, calls = 128, 60
 	name := fmt.Sprintf("bench_flow_%d", time.Now().Unix())
 	r.collection(r.target, name+"_plain", dim)
 	plain := calls * 5000 / r.insertLoop(r.target, name+"_plain", dim, calls).Seconds()
 	r.collection(r.source, name, dim)
-	r.create(name)
+	r.task(name)
 	began := time.Now()
 	r.insertLoop(r.source, name, dim, calls)
-	must(r.tasks.Wait(t.Context(), "bench", control.WaitOptions{}))(t)
+	must(r.Tasks.Wait(t.Context(), "bench", control.WaitOptions{}))(t)
 	rate := calls * 5000 / time.Since(began).Seconds()
 	report(t, "flow_128", map[string]float64{"rows_per_s": rate, "plain": plain, "ratio": rate / plain})
 }
 
-func (r *rig) create(collection string) {
+// task makes the task of one collection, and waits until it has begun.
+func (r *bench) task(collection string) {
 	r.t.Helper()
-	spec := jetstream.TaskSpec{Name: "bench", Lanes: 4, Select: []jetstream.Selection{{Collections: []string{collection}}},
-		Targets: []jetstream.TargetSpec{{Name: "standby", URI: r.uri}}}
-	must(r.tasks.Create(r.t.Context(), spec))(r.t)
-	must(r.tasks.Wait(r.t.Context(), "bench", control.WaitOptions{}))(r.t)
+	r.Create("bench", lanes, []jetstream.Selection{{Collections: []string{collection}}}, r.standby)
+	r.Wait("bench")
 }
 
+const lanes = 4
+
 // settled waits until the stream holds all that the source does.
-func (r *rig) settled() {
+func (r *bench) settled() {
 	r.t.Helper()
-	must(r.tasks.Position(r.t.Context(), control.PositionRequest{Name: "bench", Sync: true, TimeoutMS: 600_000}))(r.t)
+	must(r.Tasks.Position(r.t.Context(), control.PositionRequest{Name: "bench", Sync: true, TimeoutMS: 600_000}))(r.t)
 }
 
 // report prints a measure and adds it to bench.json.

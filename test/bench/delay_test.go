@@ -11,22 +11,20 @@ import (
 
 	"github.com/milvus-io/milvus-sdk-go/v2/client"
 	"github.com/milvus-io/milvus-sdk-go/v2/entity"
-
-	"kitestream/functions/control"
 )
 
 // TestDelay inserts 5 single rows a second for 60 s, and measures from the source's answer until a Strong query sees the
 // row: on the target, and as the control on the source itself.
 func TestDelay(t *testing.T) {
-	r := newRig(t)
+	r := newBench(t)
 	const dim = 128
 	name := fmt.Sprintf("bench_delay_%d", time.Now().Unix())
 	r.collection(r.source, name, dim)
 	r.load(r.source, name)
-	r.create(name)
-	r.eventually("target has the collection", func() bool { ok, err := r.target.HasCollection(t.Context(), name); return ok && err == nil })
+	r.task(name)
+	r.Until("target has the collection", func() bool { ok, err := r.target.HasCollection(t.Context(), name); return ok && err == nil })
 	r.load(r.target, name)
-	must(r.tasks.Wait(t.Context(), "bench", control.WaitOptions{}))(t)
+	r.Wait("bench")
 
 	var mu sync.Mutex
 	delays := map[string][]float64{}
@@ -63,7 +61,7 @@ func TestDelay(t *testing.T) {
 	})
 }
 
-func (r *rig) visible(c client.Client, name string, id int) bool {
+func (r *bench) visible(c client.Client, name string, id int) bool {
 	res, err := c.Query(r.t.Context(), name, nil, fmt.Sprintf("id == %d", id), []string{"id"}, client.WithSearchQueryConsistencyLevel(entity.ClStrong))
 	return err == nil && res.GetColumn("id") != nil && res.GetColumn("id").Len() == 1
 }
