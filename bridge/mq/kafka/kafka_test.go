@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -29,8 +31,16 @@ const patience = time.Minute
 const maxMessage = 10 << 20
 
 func TestContract(t *testing.T) {
-	k := startKafka(t, nil)
-	mqtest.Run(t, newBroker(t, k.Addr, kafka.Connect, func(t *testing.T) { crash(t, k) }))
+	k := startKafka(t, map[string]string{
+		"log.flush.start.offset.checkpoint.interval.ms": "20", "log.initial.task.delay.ms": "100",
+	})
+	b := newBroker(t, k.Addr, kafka.Connect, func(t *testing.T) { crash(t, k) })
+	trim := b.Trim
+	b.Trim = func(t *testing.T, channel string, to mq.Position) {
+		trim(t, channel, to)
+		trimmed(t, k, channel, offset(t, to))
+	}
+	mqtest.Run(t, b)
 }
 
 // TestContractWithoutTopicIDs is the contract where only timestamps tell one topic from another.
@@ -38,6 +48,27 @@ func TestContractWithoutTopicIDs(t *testing.T) {
 	k := startKafka(t, nil)
 	t.Run("old_requests", func(t *testing.T) { mqtest.Run(t, newBroker(t, k.Addr, kafka.ConnectAsBefore28, nil)) })
 	t.Run("new_requests", func(t *testing.T) { mqtest.Run(t, newBroker(t, k.Addr, kafka.ConnectWithoutIDs, nil)) })
+}
+
+// trimmed returns when a trim is on the broker's disk. One that is killed before, a minute by default, has the records
+// again. (Retention removes files: what that takes does not come back.)
+func trimmed(t *testing.T, k *servers.Kafka, topic string, to int64) {
+	t.Helper()
+	file := filepath.Join(k.Dir, "data", "log-start-offset-checkpoint")
+	eventually(t, "the trim is on disk", func() bool {
+		b, err := os.ReadFile(file)
+		return err == nil && strings.Contains(string(b), fmt.Sprintf("%s 0 %d\n", topic, to))
+	})
+}
+
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not after %v", what, patience)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
 }
 
 // startKafka starts a broker for one test, with these settings changed.
