@@ -22,6 +22,22 @@ const maxPayload = 5 << 20
 // TestPulsar has one real Pulsar for all that is tested on it, since a start takes 10 s.
 func TestPulsar(t *testing.T) {
 	p := start(t, nil)
+	w := newWriter(t, p)
+	for name, test := range map[string]func(*testing.T, *servers.Pulsar, *writer){
+		"ledgers_end_without_a_gap":         testLedgers,
+		"retention_makes_a_gap":             testRetention,
+		"another_message_at_the_position":   testWiped,
+		"no_topic_is_made":                  testNoTopicIsMade,
+		"topics_with_similar_names":         testSiblings,
+		"compressed_messages":               testCompression,
+		"batches":                           testBatches,
+		"connection_is_cut_again_and_again": testCut,
+		"network_goes_silent":               testSilence,
+		"read_ahead_is_bounded":             testReadAhead,
+		"outage_is_logged_once":             testOutageLog,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, p, w) })
+	}
 	t.Run("contract", func(t *testing.T) { mqtest.Run(t, newBroker(t, p)) })
 }
 

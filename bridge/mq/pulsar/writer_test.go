@@ -106,6 +106,19 @@ func (w *writer) do(t testing.TB, method, path string, also ...int) string {
 	return ""
 }
 
+// post is for calls that have a body.
+func (w *writer) post(t testing.TB, path, body string) (int, string) {
+	t.Helper()
+	return w.call(t, http.MethodPost, path, body)
+}
+
+func errorUnless(status int, answer string) error {
+	if status == 200 || status == 204 {
+		return nil
+	}
+	return fmt.Errorf("answer %d: %s", status, answer)
+}
+
 // create makes a topic. A reader whose topic was deleted may have made it meanwhile.
 func (w *writer) create(t testing.TB, channel string) {
 	t.Helper()
