@@ -30,8 +30,6 @@ const patience = time.Minute
 type writer struct {
 	url       string
 	admin     string
-	http      *http.Client
-	token     string
 	client    client.Client
 	producers map[string]client.Producer
 	last      map[string]mq.Position // by channel
@@ -39,10 +37,10 @@ type writer struct {
 
 func newWriter(t testing.TB, p *servers.Pulsar) *writer {
 	t.Helper()
-	return newWriterWith(t, p.AdminURL, "", client.ClientOptions{URL: p.URL})
+	return newWriterWith(t, p.AdminURL, client.ClientOptions{URL: p.URL})
 }
 
-func newWriterWith(t testing.TB, admin, token string, o client.ClientOptions) *writer {
+func newWriterWith(t testing.TB, admin string, o client.ClientOptions) *writer {
 	t.Helper()
 	o.Logger = clientlog.NewLoggerWithSlog(slog.New(slog.DiscardHandler))
 	o.MetricsRegisterer = prometheus.NewRegistry()
@@ -52,7 +50,7 @@ func newWriterWith(t testing.TB, admin, token string, o client.ClientOptions) *w
 	t.Cleanup(c.Close)
 	return &writer{
 		url:   o.URL,
-		admin: admin + "/admin/v2/persistent/public/default/", http: http.DefaultClient, token: token, client: c,
+		admin: admin + "/admin/v2/persistent/public/default/", client: c,
 		producers: map[string]client.Producer{}, last: map[string]mq.Position{},
 	}
 }
@@ -81,10 +79,7 @@ func (w *writer) try(ctx context.Context, method, path, body string) (int, strin
 		return 0, "", err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	if w.token != "" {
-		req.Header.Set("Authorization", "Bearer "+w.token)
-	}
-	res, err := w.http.Do(req)
+	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return 0, "", err
 	}
