@@ -96,7 +96,7 @@ func closedQueue(s *suite) {
 // closeLeaks uses readers in every state, closes them, and counts.
 func closeLeaks(s *suite) {
 	s.create()
-	at := s.write(200, 1000)
+	at := s.writeCut(200, 1000, 10)
 	s.Trim(s.T, s.channel, at[10])
 	once := s.open(at[10]) // what a client starts once is there from now on
 	s.expect(once, 10, 20)

@@ -24,7 +24,7 @@ func gapCases() cases {
 
 func trimmedBefore(s *suite) {
 	s.create()
-	at := s.write(30, 100)
+	at := s.writeCut(30, 100, 20)
 	s.Trim(s.T, s.channel, at[20])
 	g := s.gap(s.open(at[3]), 3).gap
 	s.same("wanted", g.Wanted, at[3])
@@ -45,7 +45,7 @@ func (s *suite) found(g *mq.GapError, wanted, kept mq.Position) {
 func trimmedBehind(s *suite) {
 	s.create()
 	n := 4*s.Prefetch/(64<<10) + 10
-	at := s.write(n, 64<<10)
+	at := s.writeCut(n, 64<<10, n-2)
 	r := s.open("")
 	s.expect(r, 0, 1)
 	s.Trim(s.T, s.channel, at[n-2])
@@ -66,7 +66,7 @@ func trimmedAway(s *suite) {
 	if err := r.Close(); err != nil {
 		s.Fatal(err)
 	}
-	later := s.write(10, 100)
+	later := s.writeCut(10, 100, 5)
 	s.Trim(s.T, s.channel, later[5])
 	g := s.gap(s.open(read[9]), 9).gap
 	s.same("wanted", g.Wanted, at[9])
@@ -135,7 +135,7 @@ func recreatedWaiting(s *suite) {
 
 func gapIsolated(s *suite) {
 	s.create()
-	at := s.write(20, 100)
+	at := s.writeCut(20, 100, 10)
 	other := s.another()
 	other.create()
 	other.write(20, 100)
@@ -149,7 +149,7 @@ func gapIsolated(s *suite) {
 
 func gapText(s *suite) {
 	s.create()
-	at := s.write(30, 100)
+	at := s.writeCut(30, 100, 20)
 	s.Trim(s.T, s.channel, at[20])
 	g := s.gap(s.open(at[3]), 3).gap
 	for _, part := range []string{s.channel, string(g.Wanted), string(g.Found), g.Reason, "snapshot"} {

@@ -26,6 +26,9 @@ type Broker struct {
 	Create func(t *testing.T, channel string)
 	// Append writes messages in this order and returns, once they are stored, where they stand.
 	Append func(t *testing.T, channel string, msgs ...Message) []mq.Position
+	// Cut, unless it is nil, is called before the message to which Trim may be called is appended: for brokers that keep a
+	// channel in pieces and remove whole ones.
+	Cut func(t *testing.T, channel string)
 	// Trim removes at least every message before to, and neither to nor anything behind it.
 	Trim func(t *testing.T, channel string, to mq.Position)
 	// Delete removes a channel with all it holds.

@@ -164,7 +164,7 @@ func restartTwice(s *suite) {
 
 func restartKeeps(s *suite) {
 	s.create()
-	at := s.write(30, 100)
+	at := s.writeCut(30, 100, 10)
 	read := s.expect(s.open(""), 0, 30)
 	s.Trim(s.T, s.channel, at[10])
 	s.Restart(s.T)

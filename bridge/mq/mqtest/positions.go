@@ -128,7 +128,7 @@ func lastBusy(s *suite) {
 
 func lastTrimmed(s *suite) {
 	s.create()
-	at := s.write(20, 100)
+	at := s.writeCut(20, 100, 19)
 	s.Trim(s.T, s.channel, at[19])
 	s.same("last", s.last(), at[19])
 }

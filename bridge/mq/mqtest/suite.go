@@ -57,6 +57,16 @@ func (s *suite) write(n, size int) []mq.Position {
 	return all
 }
 
+// writeCut is write for a case that is going to trim to the message with that index.
+func (s *suite) writeCut(n, size, index int) []mq.Position {
+	s.Helper()
+	all := s.write(index, size)
+	if s.Cut != nil {
+		s.Cut(s.T, s.channel)
+	}
+	return append(all, s.write(n-index, size)...)
+}
+
 // payload is the numbered message: its number, then bytes that follow from it.
 func payload(number, size int) []byte {
 	b := bytes.Repeat([]byte{byte(number), byte(number >> 8), 0xA5}, size/3+8)[:max(size, 8)]

@@ -1,0 +1,165 @@
+//go:build servers
+
+package pulsar_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	client "github.com/apache/pulsar-client-go/pulsar"
+
+	"kitestream/bridge/mq"
+	"kitestream/test/servers"
+)
+
+// testLedgers reads over the ends of many ledgers, live and as a backlog, of which one is all that it holds.
+func testLedgers(t *testing.T, p *servers.Pulsar, w *writer) {
+	q := connect(t, p.URL)
+	w.create(t, "ledgers")
+	live := open(t, q, "ledgers", "")
+	var at []mq.Position
+	for i := range 9 {
+		w.roll(t, "ledgers")
+		at = append(at, w.append(t, "ledgers", numbered(10*i, 9-i, 100)...)...)
+		w.roll(t, "ledgers") // twice: an empty ledger in between
+		at = append(at, w.append(t, "ledgers", numbered(10*i+9-i, i+1, 100)...)...)
+		expect(t, live, 10*i, 10*i+10)
+	}
+	expect(t, open(t, q, "ledgers", ""), 0, 90)
+	for _, i := range []int{9, 10, 18, 19, 55} {
+		expect(t, open(t, q, "ledgers", at[i]), i, 90)
+	}
+}
+
+// testRetention has retention itself trim a topic, as it does when its time has come.
+func testRetention(t *testing.T, p *servers.Pulsar, w *writer) {
+	const channel = "retention"
+	q := connect(t, p.URL)
+	at := w.append(t, channel, numbered(0, 10, 100)...)
+	read := expect(t, open(t, q, channel, ""), 0, 10)
+	w.roll(t, channel)
+	at = append(at, w.append(t, channel, numbered(10, 10, 100)...)...)
+	old, _ := place(t, at[0])
+	must(t, errorUnless(w.post(t, channel+"/retention", `{"retentionTimeInMinutes":0,"retentionSizeInMB":0}`)))
+	for deadline := time.Now().Add(patience); slices.Contains(w.ledgers(t, channel), old); time.Sleep(100 * time.Millisecond) {
+		must(t, errorUnless(w.post(t, channel+"/trim", "")))
+		if time.Now().After(deadline) {
+			t.Fatal("retention keeps the ledger")
+		}
+	}
+	gap := expectGap(t, open(t, q, channel, read[3]), 3, 3)
+	if c, err := q.Compare(gap.Found, at[10]); err != nil || c != 0 || gap.Wanted != read[3] {
+		t.Errorf("gap from %s to %s, want from %s to %s", gap.Wanted, gap.Found, read[3], at[10])
+	}
+	if !strings.Contains(gap.Error(), "snapshot") {
+		t.Errorf("gap names no way out: %v", gap)
+	}
+	expect(t, open(t, q, channel, at[10]), 10, 20)
+	expect(t, open(t, q, channel, ""), 10, 20)
+}
+
+// testWiped has a position of a cluster that was wiped: another message stands there.
+func testWiped(t *testing.T, p *servers.Pulsar, w *writer) {
+	at := w.append(t, "wiped", numbered(0, 3, 8)...)
+	q := connect(t, p.URL)
+	if g := expectGap(t, open(t, q, "wiped", at[1]+"@1763844204024"), 1, 1); !strings.Contains(g.Reason, "another message") {
+		t.Errorf("gap = %v", g)
+	}
+}
+
+// testNoTopicIsMade: the broker makes topics for whoever asks, and the reader must not ask.
+func testNoTopicIsMade(t *testing.T, p *servers.Pulsar, w *writer) {
+	q := connect(t, p.URL)
+	r := open(t, q, "never", "")
+	if at, err := q.Last(t.Context(), "never"); err != nil || at != "" {
+		t.Errorf("last = %q, %v", at, err)
+	}
+	time.Sleep(2 * time.Second)
+	expectGap(t, open(t, q, "never", "1:1"), 0, 0)
+	must(t, r.Close())
+	if status, answer := w.call(t, http.MethodGet, "never/stats", ""); status != http.StatusNotFound {
+		t.Errorf("a topic that only a reader asked for: %d %s", status, answer)
+	}
+}
+
+// testSiblings: a topic whose name contains the channel's, or is one by the rules of patterns, is not the channel.
+func testSiblings(t *testing.T, p *servers.Pulsar, w *writer) {
+	for _, other := range []string{"dml_10", "adml_1", "dml-1", "dml_1-x"} {
+		w.append(t, other, numbered(100, 1, 8)...)
+	}
+	q := connect(t, p.URL)
+	for _, channel := range []string{"dml_1", "dml.1"} {
+		if at, err := q.Last(t.Context(), channel); err != nil || at != "" {
+			t.Errorf("last of %s = %q, %v", channel, at, err)
+		}
+	}
+	w.append(t, "dml_1", numbered(0, 1, 8)...)
+	expect(t, open(t, q, "dml_1", ""), 0, 1)
+}
+
+func testCompression(t *testing.T, p *servers.Pulsar, w *writer) {
+	q := connect(t, p.URL)
+	for name, kind := range map[string]client.CompressionType{"zstd": client.ZSTD, "lz4": client.LZ4, "zlib": client.ZLib, "snappy": client.SNAPPY} {
+		for _, single := range []bool{true, false} {
+			channel := name + map[bool]string{true: "-single", false: "-batched"}[single]
+			pr := w.produce(t, client.ProducerOptions{Topic: "persistent://public/default/" + channel, DisableBatching: single, CompressionType: kind})
+			at := send(t, pr, numbered(0, 50, 10_000)...)
+			pr.Close()
+			expect(t, open(t, q, channel, ""), 0, 50)
+			expect(t, open(t, q, channel, at[17]), 17, 50)
+		}
+	}
+}
+
+// testBatches reads what stands many in an entry, from every place and over a cut in the middle of one.
+func testBatches(t *testing.T, p *servers.Pulsar, w *writer) {
+	px := newProxy(t, p.Proxy)
+	q := connect(t, px.url())
+	pr := w.produce(t, client.ProducerOptions{
+		Topic: "persistent://public/default/batches", BatchingMaxMessages: 7, BatchingMaxPublishDelay: time.Second,
+	})
+	defer pr.Close()
+	at := send(t, pr, numbered(0, 60, 100)...)
+	read := expect(t, open(t, q, "batches", ""), 0, 60)
+	batched := 0
+	for i := range at {
+		if c, err := q.Compare(at[i], read[i]); err != nil || c != 0 {
+			t.Errorf("message %d written at %s and read at %s (%d, %v)", i, at[i], read[i], c, err)
+		}
+		if strings.Count(string(at[i]), ":") == 2 {
+			batched++
+		}
+		r := open(t, q, "batches", at[i])
+		expect(t, r, i, min(i+2, 60))
+		must(t, r.Close())
+	}
+	if batched < 40 {
+		t.Fatalf("only %d of 60 messages stand in a batch", batched)
+	}
+	r := open(t, q, "batches", read[3])
+	expect(t, r, 3, 60)
+	px.cut()
+	last := send(t, pr, numbered(60, 5, 100)...)
+	expect(t, r, 60, 65)
+	if at, err := q.Last(t.Context(), "batches"); err != nil || at != last[4] {
+		t.Errorf("last = %q, %v; want %q", at, err, last[4])
+	}
+}
+
+// ledgers are the numbers of a topic's ledgers.
+func (w *writer) ledgers(t testing.TB, channel string) []int64 {
+	t.Helper()
+	var stats struct {
+		Ledgers []struct{ LedgerID int64 }
+	}
+	must(t, json.Unmarshal([]byte(w.do(t, http.MethodGet, channel+"/internalStats")), &stats))
+	var ids []int64
+	for _, l := range stats.Ledgers {
+		ids = append(ids, l.LedgerID)
+	}
+	return ids
+}
