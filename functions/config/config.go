@@ -59,11 +59,38 @@ type Config struct {
 	SourceEtcdMeta string `envconfig:"KITESTREAM_SOURCE_ETCD_META" roles:"up bridge" default:"meta" unit:"key prefix" desc:"Milvus's etcd.metaSubPath"`
 
 	// SourceMQ is the kind of queue that the source writes to. RocksMQ can't be read from outside Milvus.
-	SourceMQ string `envconfig:"KITESTREAM_SOURCE_MQ" roles:"up bridge" default:"natsmq" unit:"natsmq|pulsar|kafka" desc:"the source's message queue (Milvus: mq.type); this build reads natsmq"`
+	SourceMQ string `envconfig:"KITESTREAM_SOURCE_MQ" roles:"up bridge" default:"natsmq" unit:"natsmq|pulsar|kafka" desc:"the source's message queue (Milvus: mq.type)"`
 
-	// SourceMQURL is where that queue is; for natsmq nats://host:port, of Milvus's own server and never of the NATS
-	// that carries the stream.
-	SourceMQURL string `envconfig:"KITESTREAM_SOURCE_MQ_URL" roles:"up bridge" unit:"URL" desc:"address of the source's message queue; required"`
+	// SourceMQURL is where that queue is: natsmq nats:// or tls://host:port, of Milvus's own server and never of the NATS
+	// that carries the stream; pulsar pulsar:// or pulsar+ssl://host:port; kafka host:port, or several with commas between.
+	SourceMQURL string `envconfig:"KITESTREAM_SOURCE_MQ_URL" roles:"up bridge" unit:"URL" desc:"address of the source's message queue: nats://…, pulsar://…, or Kafka's host:port list; required"`
+
+	// SourceMQUser and SourceMQPassword log in to natsmq, or to Kafka by SASL. Neither is ever logged.
+	SourceMQUser     string `envconfig:"KITESTREAM_SOURCE_MQ_USER" roles:"up bridge" queues:"natsmq kafka" unit:"name" desc:"login of natsmq or kafka; empty: none"`
+	SourceMQPassword Secret `envconfig:"KITESTREAM_SOURCE_MQ_PASSWORD" roles:"up bridge" queues:"natsmq kafka" unit:"password" desc:"its password"`
+
+	// SourceMQMechanism is how Kafka is shown the password.
+	SourceMQMechanism string `envconfig:"KITESTREAM_SOURCE_MQ_MECHANISM" roles:"up bridge" queues:"kafka" default:"PLAIN" unit:"PLAIN|SCRAM-SHA-256|SCRAM-SHA-512" desc:"SASL mechanism of that login (Milvus: kafka.saslMechanisms)"`
+
+	// SourceMQToken logs in to natsmq, or to Pulsar with a JSON Web Token. It is never logged.
+	SourceMQToken Secret `envconfig:"KITESTREAM_SOURCE_MQ_TOKEN" roles:"up bridge" queues:"natsmq pulsar" unit:"token" desc:"token of natsmq or pulsar; empty: none"`
+
+	// SourceMQTokenFile holds Pulsar's token. It is read again whenever the broker asks, so that a token may be replaced
+	// before it expires. At most one of the two.
+	SourceMQTokenFile string `envconfig:"KITESTREAM_SOURCE_MQ_TOKEN_FILE" roles:"up bridge" queues:"pulsar" unit:"file" desc:"file with pulsar's token, read again when it is asked for"`
+
+	// SourceMQTLS insists on TLS with Kafka's brokers; natsmq and Pulsar say so in the URL's scheme.
+	SourceMQTLS bool `envconfig:"KITESTREAM_SOURCE_MQ_TLS" roles:"up bridge" queues:"kafka" default:"false" unit:"true|false" desc:"TLS to kafka's brokers (the others: by the URL's scheme)"`
+
+	// SourceMQCAFile says whom to trust, the system's authorities if it is empty; SourceMQCertFile and SourceMQKeyFile are a client
+	// certificate with its key, both or neither. PEM.
+	SourceMQCAFile   string `envconfig:"KITESTREAM_SOURCE_MQ_CA_FILE" roles:"up bridge" unit:"file" desc:"PEM of the authorities to trust in TLS; empty: the system's"`
+	SourceMQCertFile string `envconfig:"KITESTREAM_SOURCE_MQ_CERT_FILE" roles:"up bridge" unit:"file" desc:"PEM of a client certificate"`
+	SourceMQKeyFile  string `envconfig:"KITESTREAM_SOURCE_MQ_KEY_FILE" roles:"up bridge" unit:"file" desc:"PEM of its key"`
+
+	// SourceMQTenant and SourceMQNamespace are where Milvus keeps its Pulsar topics. With a wrong one every channel is waited for.
+	SourceMQTenant    string `envconfig:"KITESTREAM_SOURCE_MQ_TENANT" roles:"up bridge" queues:"pulsar" default:"public" unit:"name" desc:"Milvus's pulsar.tenant"`
+	SourceMQNamespace string `envconfig:"KITESTREAM_SOURCE_MQ_NAMESPACE" roles:"up bridge" queues:"pulsar" default:"default" unit:"name" desc:"Milvus's pulsar.namespace"`
 
 	// SourceMilvusURI is the source's own API, for what etcd and the queue don't tell. Nothing needs it yet; it may stay
 	// empty.

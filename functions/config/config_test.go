@@ -62,6 +62,7 @@ func TestDefaults(t *testing.T) {
 		NATSListen: "127.0.0.1:4222", DataDir: "./kitestream-data", SourceName: "default",
 		SourceEtcdEndpoints: []string{"127.0.0.1:2379"}, SourceEtcdRoot: "by-dev", SourceEtcdMeta: "meta",
 		SourceMQ: "natsmq", SourceMQURL: "nats://127.0.0.1:4333", MetricsAddr: "127.0.0.1:9464",
+		SourceMQMechanism: "PLAIN", SourceMQTenant: "public", SourceMQNamespace: "default",
 		LeaseTTL: 3 * time.Second, LogLevel: slog.LevelInfo, LogFormat: "text",
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -93,6 +94,7 @@ func TestEverySettingIsRead(t *testing.T) {
 		NATSURL: "nats://a:1,tls://b:2", NATSCreds: creds, NATSListen: "127.0.0.1:0", DataDir: "/tmp/x", SourceName: "east",
 		SourceEtcdEndpoints: []string{"a:2379", "http://b:2379"}, SourceEtcdRoot: "r", SourceEtcdMeta: "m", SourceMQ: "natsmq",
 		SourceMQURL: "nats://q:4222", SourceMilvusURI: "http://m:19530", SourceMilvusToken: "root:Milvus",
+		SourceMQMechanism: "PLAIN", SourceMQTenant: "public", SourceMQNamespace: "default",
 		LeaseTTL: 5 * time.Second, LogLevel: slog.LevelDebug, LogFormat: "json",
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -118,8 +120,17 @@ func TestProblems(t *testing.T) {
 		"control_needs_no_source":    {config.Control, map[string]string{"SOURCE_ETCD_ENDPOINTS": "", "SOURCE_MQ_URL": ""}, nil},
 		"worker_ignores_source":      {config.Worker, map[string]string{"SOURCE_MQ": "rabbit", "SOURCE_ETCD_ROOT": ""}, nil},
 		"client_ignores_all_but_url": {config.Client, map[string]string{"LEASE_TTL": "9h", "LOG_FORMAT": "xml", "METRICS_ADDR": "x"}, nil},
-		"pulsar":                     {config.Bridge, map[string]string{"SOURCE_MQ": "pulsar", "SOURCE_MQ_URL": "pulsar://x:6650"}, []string{"SOURCE_MQ"}},
-		"kafka":                      {config.Bridge, map[string]string{"SOURCE_MQ": "kafka"}, []string{"SOURCE_MQ"}},
+		"pulsar":                     {config.Bridge, map[string]string{"SOURCE_MQ": "pulsar", "SOURCE_MQ_URL": "pulsar://x:6650,y:6650"}, nil},
+		"pulsar_with_natss_url":      {config.Bridge, map[string]string{"SOURCE_MQ": "pulsar"}, []string{"SOURCE_MQ_URL"}},
+		"pulsar_two_tokens":          {config.Bridge, map[string]string{"SOURCE_MQ": "pulsar", "SOURCE_MQ_URL": "pulsar://x:6650", "SOURCE_MQ_TOKEN": "t", "SOURCE_MQ_TOKEN_FILE": file}, []string{"SOURCE_MQ_TOKEN", "SOURCE_MQ_TOKEN_FILE"}},
+		"pulsar_no_tenant":           {config.Bridge, map[string]string{"SOURCE_MQ": "pulsar", "SOURCE_MQ_URL": "pulsar://x:6650", "SOURCE_MQ_TENANT": ""}, []string{"SOURCE_MQ_TENANT"}},
+		"pulsar_with_kafkas_login":   {config.Bridge, map[string]string{"SOURCE_MQ": "pulsar", "SOURCE_MQ_URL": "pulsar://x:6650", "SOURCE_MQ_USER": "u", "SOURCE_MQ_TLS": "true"}, []string{"SOURCE_MQ_TLS", "SOURCE_MQ_USER"}},
+		"kafka":                      {config.Bridge, map[string]string{"SOURCE_MQ": "kafka", "SOURCE_MQ_URL": "a:9092,b:9092", "SOURCE_MQ_USER": "u", "SOURCE_MQ_PASSWORD": "p", "SOURCE_MQ_MECHANISM": "SCRAM-SHA-512"}, nil},
+		"kafka_with_a_scheme":        {config.Bridge, map[string]string{"SOURCE_MQ": "kafka", "SOURCE_MQ_URL": "kafka://a:9092"}, []string{"SOURCE_MQ_URL"}},
+		"kafka_mechanism":            {config.Bridge, map[string]string{"SOURCE_MQ": "kafka", "SOURCE_MQ_URL": "a:9092", "SOURCE_MQ_USER": "u", "SOURCE_MQ_PASSWORD": "p", "SOURCE_MQ_MECHANISM": "GSSAPI"}, []string{"SOURCE_MQ_MECHANISM"}},
+		"kafka_files_without_tls":    {config.Bridge, map[string]string{"SOURCE_MQ": "kafka", "SOURCE_MQ_URL": "a:9092", "SOURCE_MQ_CA_FILE": "/no/such/file"}, []string{"SOURCE_MQ_CA_FILE", "SOURCE_MQ_CA_FILE"}},
+		"kafka_with_pulsars_tenant":  {config.Bridge, map[string]string{"SOURCE_MQ": "kafka", "SOURCE_MQ_URL": "a:9092", "SOURCE_MQ_TENANT": "t"}, []string{"SOURCE_MQ_TENANT"}},
+		"natsmq_login_and_token":     {config.Bridge, map[string]string{"SOURCE_MQ_USER": "u", "SOURCE_MQ_TOKEN": "t"}, []string{"SOURCE_MQ_USER"}},
 		"other_queue":                {config.Bridge, map[string]string{"SOURCE_MQ": "rocksmq"}, []string{"SOURCE_MQ"}},
 		"mq_url_scheme":              {config.Bridge, map[string]string{"SOURCE_MQ_URL": "http://x:1"}, []string{"SOURCE_MQ_URL"}},
 		"mq_url_no_host":             {config.Bridge, map[string]string{"SOURCE_MQ_URL": "127.0.0.1:4222"}, []string{"SOURCE_MQ_URL"}},
@@ -189,9 +200,13 @@ func TestProblemsTellNoSecrets(t *testing.T) {
 	maps.Copy(env, map[string]string{
 		"KITESTREAM_NATS_URL": "ftp://user:hunter2@a:1", "KITESTREAM_SOURCE_MQ_URL": "http://u:hunter2@b:1",
 		"KITESTREAM_SOURCE_MILVUS_URI": "x://u:hunter2@b", "KITESTREAM_SOURCE_MILVUS_TOKEN": "root:hunter2",
+		"KITESTREAM_SOURCE_MQ_PASSWORD": "hunter2", "KITESTREAM_SOURCE_MQ_TOKEN": "hunter2",
 	})
-	if _, err := load(t, config.Up, env); err == nil || strings.Contains(err.Error(), "hunter2") {
-		t.Errorf("error = %v", err)
+	for _, kind := range []string{"natsmq", "pulsar", "kafka"} {
+		env["KITESTREAM_SOURCE_MQ"] = kind
+		if _, err := load(t, config.Up, env); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: error = %v", kind, err)
+		}
 	}
 }
 

@@ -23,13 +23,6 @@ type VariableError struct {
 // Error names the variable first.
 func (p *VariableError) Error() string { return p.Variable + ": " + p.Message }
 
-// The kinds of queue that can be named. Only the first can be read by this build.
-const (
-	NATSMQ = "natsmq"
-	Pulsar = "pulsar"
-	Kafka  = "kafka"
-)
-
 // Edges of the lease's time to live. NATS counts a key's life in whole seconds.
 const (
 	minLease = time.Second
@@ -151,41 +144,6 @@ func (v *validation) keyPrefix(variable, value string) {
 	if strings.Trim(value, "/") == "" || strings.ContainsAny(value, " \t\n*") {
 		v.bad(variable, "%q, want a key prefix such as %q", value, fieldOf(variable).Tag.Get("default"))
 	}
-}
-
-// queue checks the source's queue, and that it is not the NATS that carries the stream: a Milvus that finds its own
-// address taken, or a bridge that reads its own output, is hard to understand from the outside.
-func (v *validation) queue(c Config) {
-	const kind, where = "KITESTREAM_SOURCE_MQ", "KITESTREAM_SOURCE_MQ_URL"
-	switch c.SourceMQ {
-	case NATSMQ:
-	case Pulsar, Kafka:
-		v.bad(kind, "%s: this build reads natsmq only", c.SourceMQ)
-		return
-	default:
-		v.bad(kind, "%q, want natsmq, pulsar or kafka", c.SourceMQ)
-		return
-	}
-	if c.SourceMQURL == "" {
-		v.bad(where, "must be set: where the source's queue listens, nats://host:port")
-		return
-	}
-	v.urls(where, c.SourceMQURL)
-	if v.role == Up && c.NATSURL == "" && !strings.HasSuffix(c.NATSListen, ":0") && hostOf(c.SourceMQURL) == c.NATSListen {
-		v.bad("KITESTREAM_NATS_LISTEN", "%s is the source's queue; this server needs an address of its own", c.NATSListen)
-	}
-	if c.NATSURL != "" && hostOf(c.SourceMQURL) == hostOf(c.NATSURL) {
-		v.bad(where, "is the same server as KITESTREAM_NATS_URL; the stream must not be kept in the source's own queue")
-	}
-}
-
-// hostOf is the host and port of a URL, "" where there is none.
-func hostOf(s string) string {
-	u, err := url.Parse(s)
-	if err != nil {
-		return ""
-	}
-	return u.Host
 }
 
 func (v *validation) milvus(variable, value string) {

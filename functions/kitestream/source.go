@@ -10,7 +10,6 @@ import (
 
 	"kitestream/bridge"
 	"kitestream/bridge/catalog"
-	"kitestream/bridge/mq/natsmq"
 	"kitestream/functions/config"
 	"kitestream/functions/host"
 	"kitestream/functions/process"
@@ -35,9 +34,7 @@ func (b *bridgePart) Name() string { return "bridges" }
 
 // Run is part of process.Part.
 func (b *bridgePart) Run(ctx context.Context, p *process.Process) (err error) {
-	source := natsmq.DefaultConfig()
-	source.URL = p.Config.SourceMQURL
-	queue, err := natsmq.Connect(source, p.Log)
+	queue, err := connectQueue(p.Config, p.Log)
 	if err != nil {
 		return err
 	}
