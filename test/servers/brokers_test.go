@@ -4,9 +4,11 @@ package servers_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -36,6 +38,12 @@ func TestPulsarCrash(t *testing.T) {
 	call(ctx, t, http.MethodPut, p.AdminURL+"/admin/v2/persistent/public/default/crash", "")
 	call(ctx, t, http.MethodPost, p.AdminURL+"/topics/persistent/public/default/crash",
 		`{"producerName": "test", "messages": [{"payload": "survivor"}]}`)
+	for listener, want := range map[string]string{"internal": p.URL, "proxied": "pulsar://" + p.Proxy.Listen} {
+		lookup := p.AdminURL + "/lookup/v2/topic/persistent/public/default/crash?listenerName=" + listener
+		if got := call(ctx, t, http.MethodGet, lookup, ""); !strings.Contains(got, `"`+want+`"`) {
+			t.Errorf("a client of the listener %s is sent to %s, want %s", listener, got, want)
+		}
+	}
 	url, pid := p.URL, p.Pid
 	if err := p.Kill(); err != nil {
 		t.Fatal(err)
@@ -70,6 +78,11 @@ func TestKafkaCrash(t *testing.T) {
 		}
 	})
 	kafkaTool(ctx, t, "survivor\n", "kafka.tools.ConsoleProducer", "--bootstrap-server", k.Addr, "--topic", "crash", "--request-required-acks", "all")
+	for at, want := range map[string]string{k.Addr: k.Addr, k.Proxy.Upstream: k.Proxy.Listen} {
+		if got := kafkaBroker(t, at); got != want {
+			t.Errorf("a client that comes in at %s is sent to %s, want %s", at, got, want)
+		}
+	}
 	addr, pid := k.Addr, k.Pid
 	if err := k.Kill(); err != nil {
 		t.Fatal(err)
@@ -111,6 +124,35 @@ func call(ctx context.Context, t *testing.T, method, url, body string) string {
 		t.Fatalf("%s %s: %s %s", method, url, resp.Status, b)
 	}
 	return string(b)
+}
+
+// kafkaBroker asks for Kafka's metadata and returns where it says that its one broker is.
+func kafkaBroker(t *testing.T, addr string) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	request := struct {
+		Length       int32
+		Key, Version int16
+		Correlation  int32
+		Client       int16 // none
+		Topics       int32
+	}{Length: 14, Key: 3, Client: -1}
+	var answer struct{ Length, Correlation, Brokers, Node int32 }
+	var hostLength int16
+	var port int32
+	if err := errors.Join(binary.Write(conn, binary.BigEndian, request), binary.Read(conn, binary.BigEndian, &answer),
+		binary.Read(conn, binary.BigEndian, &hostLength)); err != nil {
+		t.Fatal(err)
+	}
+	host := make([]byte, max(0, hostLength))
+	if err := errors.Join(binary.Read(conn, binary.BigEndian, host), binary.Read(conn, binary.BigEndian, &port)); err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%s:%d", host, port)
 }
 
 // kafkaTool runs one of Kafka's own commands and returns what it prints.
@@ -167,8 +209,8 @@ func TestMilvusOnBroker(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			write(ctx, t, shared.Addr, 100)
-			write(ctx, t, own.Addr, 50) // the same collection, on channels of the same number
+			write(ctx, t, shared.Addr, 3000, 1024) // fills more than a message, of 5 MiB
+			write(ctx, t, own.Addr, 50, 4)         // the same collection, on channels of the same number
 			if err := own.Kill(); err != nil {
 				t.Fatal(err)
 			}
@@ -178,8 +220,8 @@ func TestMilvusOnBroker(t *testing.T) {
 			if got := count(ctx, t, own.Addr); got != 50 {
 				t.Errorf("%d rows in a Milvus of its own after a crash, want 50", got)
 			}
-			if got := count(ctx, t, shared.Addr); got != 100 {
-				t.Errorf("%d rows in the shared Milvus, want 100", got)
+			if got := count(ctx, t, shared.Addr); got != 3000 {
+				t.Errorf("%d rows in the shared Milvus, want 3000", got)
 			}
 		})
 	}
