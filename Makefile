@@ -9,6 +9,8 @@ TOOL    := $(GO) tool -modfile=.tools/go.mod
 # Runs a command with real Milvus servers, a source and two targets unless -roles says otherwise, and stops them however
 # it ends.
 WITH    := bin/milvus with
+# MQ=pulsar or MQ=kafka runs the tests of e2e, crash and bench on a source with that queue.
+export KITESTREAM_TEST_MQ = $(MQ)
 # RUN=regexp chooses among the tests of test, e2e, crash and bench.
 GOTEST   = $(GO) test -tags servers -count=1 $(if $(RUN),-run '$(RUN)') $(if $(VERBOSE),-v)
 
@@ -46,7 +48,7 @@ unit: ## the tests that need no server, under the race detector
 test: build servers ## every test, end to end on real Milvus, Pulsar and Kafka servers too
 	$(WITH) -roles all $(GOTEST) -p 2 -timeout 15m $$($(GO) list -tags servers ./... | grep -v /test/bench)
 
-e2e: build servers ## the end-to-end tests alone (RUN=name chooses, VERBOSE=1 tells more)
+e2e: build servers ## the end-to-end tests alone (RUN=name chooses, VERBOSE=1 tells more, MQ=pulsar or kafka)
 	$(WITH) $(GOTEST) -p 1 -timeout 20m ./test/e2e/...
 
 crash: build servers ## the crash and zombie tests alone, with 20 deaths of each process

@@ -15,7 +15,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(rig.Main(m, servers.RoleSource, servers.RoleTarget, servers.RoleTarget2))
+	os.Exit(rig.Main(m, servers.RoleSource, servers.RoleTarget, servers.RoleTarget2, servers.RoleSourcePulsar, servers.RoleSourceKafka))
 }
 
 // TestUp has one `kitestream up` do everything at once, each story in a task of its own. The longest come first.

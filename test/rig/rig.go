@@ -132,6 +132,12 @@ func (r *Rig) For(t testing.TB) *Rig {
 	return &c
 }
 
+// From has the processes that are started from now on read another source than the one that tests share by default.
+func (r *Rig) From(source *servers.Milvus) {
+	r.Source = source
+	r.Env(source.SourceEnv()...)
+}
+
 // Env adds to the environment of the processes that this rig, and those made of it, starts from now on.
 func (r *Rig) Env(env ...string) { r.env = slices.Concat(r.env, env) }
 

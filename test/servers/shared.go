@@ -67,7 +67,7 @@ func Share(ctx context.Context, roles ...Role) (*Shared, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, startTime, fmt.Errorf("not ready after %s", startTime))
 	defer cancel()
 	s := &Shared{dir: dir}
-	first, second := missing(roles)
+	first, second := missing(played(roles))
 	if err = s.start(ctx, first); err == nil {
 		err = s.start(ctx, second)
 	}
@@ -75,6 +75,33 @@ func Share(ctx context.Context, roles ...Role) (*Shared, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// envMQ names the kind of queue that RoleSource has in this run of tests, if not natsmq: the same tests on another queue.
+const envMQ = "KITESTREAM_TEST_MQ"
+
+// played has the source that envMQ names play RoleSource.
+func played(roles []Role) []Role {
+	out := slices.Clone(roles)
+	for i, r := range out {
+		if r == RoleSource {
+			out[i] = sourceRole(os.Getenv(envMQ))
+		}
+	}
+	return out
+}
+
+// sourceRole is the role of the source on a kind of queue.
+func sourceRole(mq string) Role {
+	switch mq {
+	case "", NATSMQ:
+		return RoleSource
+	case PulsarMQ:
+		return RoleSourcePulsar
+	case KafkaMQ:
+		return RoleSourceKafka
+	}
+	return Role("SOURCE on " + mq) // which startOne refuses
 }
 
 // missing are the roles to start: those that need no broker, and those that do.
@@ -200,26 +227,17 @@ func (s *Shared) export() error {
 	return nil
 }
 
-// Source is the Milvus on natsmq that tests share. It must not be killed; names of what a test makes in it must be the
-// test's own.
+// Source is the Milvus that tests share as one to read from: on natsmq, or on the queue that KITESTREAM_TEST_MQ names. It
+// must not be killed; names of what a test makes in it must be the test's own.
 func Source(t testing.TB) *Milvus {
 	t.Helper()
-	return attach(t, RoleSource, Open)
+	return SourceOn(t, os.Getenv(envMQ))
 }
 
 // SourceOn is the Milvus on that kind of queue that tests share, like Source: NATSMQ, PulsarMQ or KafkaMQ.
 func SourceOn(t testing.TB, mq string) *Milvus {
 	t.Helper()
-	switch mq {
-	case PulsarMQ:
-		return attach(t, RoleSourcePulsar, Open)
-	case KafkaMQ:
-		return attach(t, RoleSourceKafka, Open)
-	case NATSMQ:
-		return Source(t)
-	}
-	t.Fatalf("no shared source runs on %q", mq)
-	return nil
+	return attach(t, sourceRole(mq), Open)
 }
 
 // Target is a Milvus that tests share as one to write to, like Source.
