@@ -55,11 +55,16 @@ type scene struct {
 // begin makes the task and the load for it.
 func begin(r *rig.Rig, task string) *scene {
 	r.Helper()
+	return beginWith(r, task, r.Load)
+}
+
+func beginWith(r *rig.Rig, task string, load func(prefix string, seed uint64, pause time.Duration) *rig.Load) *scene {
+	r.Helper()
 	seed := rig.Seed(r)
 	s := &scene{Rig: r, task: task, target: servers.Target(r), rng: rand.New(rand.NewPCG(seed, 7))}
 	prefix := task + "_"
 	r.Clean(prefix, s.target)
-	s.load = r.Load(prefix, seed, 2*time.Millisecond)
+	s.load = load(prefix, seed, 2*time.Millisecond)
 	r.Create(task, lanes, rig.Prefix("default", prefix), s.target)
 	s.load.Calls(10)
 	return s

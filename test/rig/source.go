@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/milvus-io/milvus-proto/go-api/v2/schemapb"
@@ -52,14 +53,39 @@ func (r *Rig) Clean(prefix string, targets ...*servers.Milvus) {
 // Load is a load.Writer at work in the background.
 type Load struct {
 	*load.Writer
-	r    *Rig
-	stop context.CancelFunc
-	done chan error
+	r      *Rig
+	stop   context.CancelFunc
+	done   chan error
+	failed atomic.Int64 // calls, where that is allowed
 }
 
 // Load makes the writer's collections, under names with the prefix, and begins to write to them, with a pause between
 // calls. It writes until Stop, at the latest until the test's end.
 func (r *Rig) Load(prefix string, seed uint64, pause time.Duration) *Load {
+	r.Helper()
+	return r.load(prefix, seed, func(ctx context.Context, l *Load) error { return l.Run(ctx, pause) })
+}
+
+// LoadThrough is Load for a source that goes away meanwhile: a call that fails is not made good, and the next one is made
+// after a moment.
+func (r *Rig) LoadThrough(prefix string, seed uint64, pause time.Duration) *Load {
+	r.Helper()
+	return r.load(prefix, seed, func(ctx context.Context, l *Load) error {
+		for ctx.Err() == nil {
+			if err := l.Run(ctx, pause); err == nil {
+				break
+			}
+			l.failed.Add(1)
+			select {
+			case <-time.After(5 * look):
+			case <-ctx.Done():
+			}
+		}
+		return nil
+	})
+}
+
+func (r *Rig) load(prefix string, seed uint64, write func(context.Context, *Load) error) *Load {
 	r.Helper()
 	l := &Load{Writer: load.New(r.Client(r.Source, ""), seed, prefix), r: r, done: make(chan error, 1)}
 	if err := l.Setup(r.Context()); err != nil {
@@ -67,7 +93,7 @@ func (r *Rig) Load(prefix string, seed uint64, pause time.Duration) *Load {
 	}
 	var ctx context.Context
 	ctx, l.stop = context.WithCancel(r.Context())
-	go func() { l.done <- l.Run(ctx, pause) }()
+	go func() { l.done <- write(ctx, l) }()
 	r.Cleanup(func() {
 		l.stop()
 		if err := <-l.done; err != nil {
@@ -87,7 +113,7 @@ func (l *Load) Stop() {
 	if err != nil {
 		l.r.Fatalf("write to the source: %v", err)
 	}
-	l.r.Logf("written: %d rows and keys in %d calls", l.Rows(), l.Ops())
+	l.r.Logf("written: %d rows and keys in %d calls, of which %d failed", l.Rows(), l.Ops(), l.failed.Load())
 }
 
 // Calls returns when the writer has made so many more calls.

@@ -223,6 +223,9 @@ func (p *process) Restart(ctx context.Context) error {
 	return p.launch(ctx)
 }
 
+// Running reports whether the server has not ended.
+func (p *process) Running() bool { return p.running() }
+
 // Signal sends a signal to the server's process group, such as SIGSTOP and SIGCONT. A server that is not running is no
 // error.
 func (p *process) Signal(sig syscall.Signal) error {
