@@ -62,6 +62,12 @@ func (tb *Table) Read(m *servers.Milvus) *oracle.Table {
 	return got
 }
 
+// Is reports whether a server holds what the model says.
+func (tb *Table) Is(m *servers.Milvus) bool {
+	tb.r.Helper()
+	return oracle.Compare(tb.model.Table(), tb.Read(m)).Equal()
+}
+
 // Check fails the test unless a server holds what the model says.
 func (tb *Table) Check(m *servers.Milvus) {
 	tb.r.Helper()
