@@ -49,7 +49,7 @@ const (
 	portProxy    = 5 // nobody of ours listens there
 )
 
-// StartPulsar starts a server and returns when it serves clients, which takes about 10 s. Ctx limits the start, not the
+// StartPulsar starts a server and returns when it serves clients, which takes about 5 s. Ctx limits the start, not the
 // server's life.
 func StartPulsar(ctx context.Context, c PulsarConfig) (*Pulsar, error) {
 	p := newPulsar(c)
