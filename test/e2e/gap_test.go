@@ -4,7 +4,9 @@ package e2e_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -119,21 +121,44 @@ func purgeStream(ctx context.Context, _ *testing.T, m *servers.Milvus, channel s
 	return s.Purge(ctx)
 }
 
+// truncateTopic has Pulsar begin a new ledger and remove those before it: it removes whole ledgers only.
 func truncateTopic(ctx context.Context, t *testing.T, _ *servers.Milvus, channel string) error {
-	url := servers.SharedPulsar(t).AdminURL + "/admin/v2/persistent/public/default/" + channel + "/truncate"
-	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, url, nil)
-	if err != nil {
+	topic := servers.SharedPulsar(t).AdminURL + "/admin/v2/persistent/public/default/" + channel
+	if _, err := ask(ctx, http.MethodPut, topic+"/unload"); err != nil {
 		return err
+	}
+	var state struct {
+		Ledgers []struct{ LedgerID int64 }
+	}
+	for ctx.Err() == nil {
+		time.Sleep(100 * time.Millisecond)
+		_, err := ask(ctx, http.MethodDelete, topic+"/truncate")
+		if err != nil { // the topic is being loaded again
+			continue
+		}
+		body, err := ask(ctx, http.MethodGet, topic+"/internalStats")
+		if err == nil && json.Unmarshal(body, &state) == nil && len(state.Ledgers) == 1 {
+			break
+		}
+	}
+	return ctx.Err()
+}
+
+func ask(ctx context.Context, method, url string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, nil)
+	if err != nil {
+		return nil, err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode/100 != 2 {
-		return fmt.Errorf("truncate: %s", resp.Status)
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode/100 != 2 {
+		err = fmt.Errorf("%s %s: %s", method, url, resp.Status)
 	}
-	return nil
+	return body, err
 }
 
 func deleteRecords(ctx context.Context, t *testing.T, _ *servers.Milvus, channel string) error {
