@@ -54,14 +54,15 @@ func TestFrozenBridge(t *testing.T) {
 		r.Until("the bridge that was frozen is well", func() bool { return r.Healthy(p) })
 	}
 	held = append(held, holder())
-	h := s.end()
-	if len(h.Fences) != len(held) {
-		t.Fatalf("%d take-overs, want %d: %v", len(h.Fences), len(held), h.Fences)
-	}
-	for i, f := range h.Fences {
-		if f.Holder != held[i] {
-			t.Errorf("take-over %d is by %s, want %s", i, f.Holder, held[i])
+	// On a busy machine a lease may move without a freeze, too: those take-overs stand between the others.
+	h, next := s.end(), 0
+	for _, f := range h.Fences {
+		if next < len(held) && f.Holder == held[next] {
+			next++
 		}
+	}
+	if next < len(held) {
+		t.Errorf("take-overs %v, want among them, in this order, those by %v", h.Fences, held)
 	}
 }
 
