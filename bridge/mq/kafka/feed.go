@@ -2,8 +2,10 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -26,6 +28,12 @@ type feed struct {
 	wg   sync.WaitGroup
 }
 
+// A topic without an id may become another one of the same name between two fetches. The reader must make sure of it
+// after a pause that is long enough for that.
+const pauseWithoutID = time.Second
+
+var errPaused = errors.New("topic without an id was not fetched from for a while")
+
 // startFeed begins to fetch.
 func startFeed(ctx context.Context, l *link, at leader, offset int64, maxBytes int) *feed {
 	ctx, quit := context.WithCancel(ctx)
@@ -46,8 +54,11 @@ func (f *feed) goOn() { f.more <- struct{}{} }
 // run sends the first answer even when it is empty, as a sign that the leader serves the partition.
 func (f *feed) run(ctx context.Context, offset int64) {
 	ask := fetchRequest{offset: offset, maxBytes: f.max}
-	for {
-		p := f.fetch(ctx, ask)
+	for heard := time.Now(); ; {
+		p := portion{err: errPaused}
+		if f.at.id != [16]byte{} || time.Since(heard) < pauseWithoutID {
+			p, heard = f.fetch(ctx, ask), time.Now()
+		}
 		idle := p.err == nil && len(p.batches) == 0
 		if idle && ask.waitMS > 0 {
 			continue
