@@ -237,7 +237,7 @@ func testRetention(t *testing.T, r rig) {
 		return err == nil && number(m) > 0
 	})
 	_, g := untilGap(t, open(t, q, topic, at[0]), 0)
-	if g.Wanted != at[0] || offset(t, g.Found) < 100 {
+	if g.Wanted != at[0] || offset(t, g.Found) < 1 {
 		t.Errorf("gap: %v", g)
 	}
 }
