@@ -101,7 +101,7 @@ func (r *reader) attach(ctx context.Context) (*feed, error) {
 		}
 		start = max(r.place.at.offset, first)
 	}
-	r.proof = r.place.known && start == r.place.at.offset
+	r.begin, r.proof = start, r.place.known && start == r.place.at.offset
 	return startFeed(ctx, r.link, at, start, r.half), nil
 }
 

@@ -56,6 +56,32 @@ func cut(in []byte) (b batch, rest []byte, err error) {
 	return b, in[size:], nil
 }
 
+// chain returns the whole batches of an answer as far as they follow upon each other from want on. Before it passes over
+// offsets that no batch takes up, it asks whether it may.
+func chain(answer []byte, want int64, hole func(want int64) error) ([]batch, error) {
+	var all []batch
+	for rest := answer; ; {
+		var b batch
+		var err error
+		if b, rest, err = cut(rest); err != nil {
+			return all, err
+		}
+		switch {
+		case b.raw == nil && len(all) == 0 && len(answer) > 0:
+			return nil, errNoBatch
+		case b.raw == nil:
+			return all, nil
+		case b.next <= want, b.first < want && len(all) > 0:
+			return all, errDisorder
+		case b.first > want:
+			if err := hole(want); err != nil {
+				return all, err
+			}
+		}
+		all, want = append(all, b), b.next
+	}
+}
+
 // portion is what came by one fetch: whole batches that follow upon each other.
 type portion struct {
 	batches []batch

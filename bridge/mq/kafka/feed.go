@@ -2,10 +2,10 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
-
-	"github.com/twmb/franz-go/pkg/kmsg"
+	"time"
 )
 
 // feed fetches from one leader, portion by portion, from an offset on. While the reader unpacks and hands out one
@@ -25,6 +25,12 @@ type feed struct {
 	quit context.CancelFunc
 	wg   sync.WaitGroup
 }
+
+// A topic without an id may become another one of the same name between two fetches. The reader must make sure of it
+// after a pause that is long enough for that.
+const pauseWithoutID = time.Second
+
+var errPaused = errors.New("topic without an id was not fetched from for a while")
 
 // startFeed begins to fetch.
 func startFeed(ctx context.Context, l *link, at leader, offset int64, maxBytes int) *feed {
@@ -46,8 +52,11 @@ func (f *feed) goOn() { f.more <- struct{}{} }
 // run sends the first answer even when it is empty, as a sign that the leader serves the partition.
 func (f *feed) run(ctx context.Context, offset int64) {
 	ask := fetchRequest{offset: offset, maxBytes: f.max}
-	for {
-		p := f.fetch(ctx, ask)
+	for heard := time.Now(); ; {
+		p := portion{err: errPaused}
+		if f.at.id != [16]byte{} || time.Since(heard) < pauseWithoutID {
+			p, heard = f.fetch(ctx, ask), time.Now()
+		}
 		idle := p.err == nil && len(p.batches) == 0
 		if idle && ask.waitMS > 0 {
 			continue
@@ -79,33 +88,13 @@ func (f *feed) fetch(ctx context.Context, ask fetchRequest) portion {
 		return portion{err: err}
 	}
 	p := portion{answer: answer, bytes: len(answer.RecordBatches)}
-	p.batches, p.err = f.follow(ctx, ask.offset, answer)
-	return p
-}
-
-// follow returns the whole batches of an answer as far as they follow upon each other from want on.
-func (f *feed) follow(ctx context.Context, want int64, answer *kmsg.FetchResponseTopicPartition) ([]batch, error) {
-	var all []batch
-	for rest := answer.RecordBatches; ; {
-		var b batch
-		var err error
-		if b, rest, err = cut(rest); err != nil {
-			return all, fmt.Errorf("read batches of topic %s from %d: %w", f.at.topic, want, err)
-		}
-		switch {
-		case b.raw == nil && len(all) == 0 && len(answer.RecordBatches) > 0:
-			return nil, fmt.Errorf("read batches of topic %s from %d: %w", f.at.topic, want, errNoBatch)
-		case b.raw == nil:
-			return all, nil
-		case b.next <= want, b.first < want && len(all) > 0:
-			return all, fmt.Errorf("read batches of topic %s from %d: %w", f.at.topic, want, errDisorder)
-		case b.first > want:
-			if err := f.hole(ctx, want, answer.LogStartOffset); err != nil {
-				return all, err
-			}
-		}
-		all, want = append(all, b), b.next
+	p.batches, err = chain(answer.RecordBatches, ask.offset, func(want int64) error {
+		return f.hole(ctx, want, answer.LogStartOffset)
+	})
+	if err != nil {
+		p.err = fmt.Errorf("read batches of topic %s from %d: %w", f.at.topic, ask.offset, err)
 	}
+	return p
 }
 
 // hole returns an error unless nothing was ever to be had at an offset that the log has passed over. The answer that
@@ -118,7 +107,7 @@ func (f *feed) hole(ctx context.Context, want, logStart int64) error {
 		return err
 	}
 	if max(first, logStart) > want {
-		return fmt.Errorf("read batches of topic %s from %d: the log begins at %d now", f.at.topic, want, first)
+		return fmt.Errorf("the log begins at %d, behind %d, now", first, want)
 	}
 	return nil
 }

@@ -43,11 +43,10 @@ func TestContract(t *testing.T) {
 	mqtest.Run(t, b)
 }
 
-// TestContractWithoutTopicIDs is the contract where only timestamps tell one topic from another.
-func TestContractWithoutTopicIDs(t *testing.T) {
+// TestContractBefore28 is the contract where only timestamps tell one topic from another.
+func TestContractBefore28(t *testing.T) {
 	k := startKafka(t, nil)
-	t.Run("old_requests", func(t *testing.T) { mqtest.Run(t, newBroker(t, k.Addr, kafka.ConnectAsBefore28, nil)) })
-	t.Run("new_requests", func(t *testing.T) { mqtest.Run(t, newBroker(t, k.Addr, kafka.ConnectWithoutIDs, nil)) })
+	mqtest.Run(t, newBroker(t, k.Addr, kafka.ConnectAsBefore28, nil))
 }
 
 // trimmed returns when a trim is on the broker's disk. One that is killed before, a minute by default, has the records

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -33,6 +34,7 @@ type reader struct {
 	unpacker  kgo.Decompressor
 	half      int // bytes to fetch at a time
 	place     place
+	begin     int64    // where the feed began; a batch may hold messages before it
 	proof     bool     // the next message must be the one at place
 	topic     [16]byte // the id of the topic that was read
 	suspicion suspicion
@@ -106,14 +108,33 @@ func (r *reader) Close() error {
 // run reads until Close or a gap. It is the only place where reading is given up or tried anew.
 func (r *reader) run(ctx context.Context) {
 	defer close(r.out)
-	defer r.link.close()
+	defer func() { r.link.close() }()
 	for ctx.Err() == nil {
 		err := r.read(ctx)
 		if errors.As(err, &r.final) {
 			return
 		}
+		if silent(err) {
+			r.redial()
+		}
 		r.pause(ctx, err)
 	}
+}
+
+// silent reports whether a broker owes an answer.
+func silent(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// redial gives all connections up. The client would give each up only when it has waited for an answer on it too.
+func (r *reader) redial() {
+	l, err := dial(r.q.cfg, r.q.opts...)
+	if err != nil { // a file is not there right now
+		r.outage.log.Debug("old connections are kept", keyError, err)
+		return
+	}
+	r.link.close()
+	r.link = l
 }
 
 // pause waits before the next attempt, longer each time.
@@ -166,11 +187,7 @@ func (r *reader) read(ctx context.Context) error {
 // hand unpacks a portion and gives its messages to Next, one unit at a time.
 func (r *reader) hand(ctx context.Context, p portion) error {
 	for _, unit := range p.units() {
-		var from int64
-		if r.place.known {
-			from = r.place.at.offset
-		}
-		msgs, err := p.unpack(r.channel, unit, from, r.unpacker)
+		msgs, err := p.unpack(r.channel, unit, max(r.begin, r.place.at.offset), r.unpacker)
 		if err != nil {
 			return err
 		}
