@@ -77,10 +77,15 @@ func newBroker(t *testing.T, p *servers.Pulsar) mqtest.Broker {
 		Append: func(t *testing.T, channel string, msgs ...mqtest.Message) []mq.Position {
 			return w.append(t, channel, msgs...)
 		},
-		Cut:     func(t *testing.T, channel string) { w.roll(t, channel) },
-		Trim:    func(t *testing.T, channel string, _ mq.Position) { w.truncate(t, channel) },
-		Delete:  func(t *testing.T, channel string) { w.remove(t, channel) },
-		Restart: func(t *testing.T) { crash(t, p) },
+		Cut:    func(t *testing.T, channel string) { w.roll(t, channel) },
+		Trim:   func(t *testing.T, channel string, _ mq.Position) { w.truncate(t, channel) },
+		Delete: func(t *testing.T, channel string) { w.remove(t, channel) },
+		Restart: func(t *testing.T) {
+			for channel := range w.producers {
+				w.release(channel)
+			}
+			crash(t, p)
+		},
 		Ahead: func(t *testing.T, channel string, n int) mq.Position {
 			ledger, entry := place(t, w.last[channel])
 			return mq.Position(fmt.Sprintf("%d:%d", ledger, entry+int64(n)))
