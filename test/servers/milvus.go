@@ -80,7 +80,9 @@ func StartMilvus(ctx context.Context, c MilvusConfig) (*Milvus, error) {
 	if err := m.resume(); err != nil {
 		return nil, err
 	}
-	m.state.MQ = m.conf.MQ
+	if m.state.MQ = m.conf.MQ; m.conf.Broker != nil {
+		m.state.MQURL = m.conf.Broker.queue().url
+	}
 	if m.state.Channels == "" {
 		m.state.Channels = "ks-" + rand.Text()[:8]
 	}
@@ -116,7 +118,7 @@ func (m *Milvus) setQueue() error {
 		if c.MQ != "" && c.MQ != q.mq {
 			return fmt.Errorf("start Milvus on %s: the broker is a %s", c.MQ, q.mq)
 		}
-		c.MQ, m.state.MQURL = q.mq, q.url
+		c.MQ = q.mq
 		return nil
 	}
 	switch c.MQ {

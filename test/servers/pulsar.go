@@ -144,6 +144,9 @@ func (p *Pulsar) settings() map[string]string {
 		"brokerDeleteInactiveTopicsEnabled": "false",
 		"defaultRetentionTimeInMinutes":     "10080",
 		"defaultRetentionSizeInMB":          "-1",
+		// As the chart too: Milvus fills messages up to the stock limit of 5 MiB, and then adds a little.
+		"maxMessageSize":         "104857600",
+		"nettyMaxFrameSizeBytes": "104867840",
 		// A nearly full disk is still a disk to test on.
 		"diskUsageThreshold":     "0.99",
 		"diskUsageWarnThreshold": "0.98",
