@@ -12,7 +12,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"kitestream/bridge/mq/pulsar"
 )
@@ -70,7 +69,7 @@ func TestAnchor(t *testing.T) {
 		t.Errorf("%d series of the backlog, %v", n, err)
 	}
 	if problems, err := testutil.GatherAndLint(reg); err != nil || len(problems) > 0 {
-		t.Errorf("metric: %v, %v", []promlint.Problem(problems), err)
+		t.Errorf("metric: %v, %v", problems, err)
 	}
 
 	if err := q2.Abandon(t.Context(), "anchored"); err == nil {

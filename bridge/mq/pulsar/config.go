@@ -86,20 +86,6 @@ func (c Config) Validate() error {
 			bad("%s: %q, want a name as in tenant/namespace", field, part)
 		}
 	}
-	if c.Token != "" && c.TokenFile != "" {
-		bad("Token, TokenFile: at most one may be given")
-	}
-	if (c.CertFile == "") != (c.KeyFile == "") {
-		bad("CertFile, KeyFile: give both or neither")
-	}
-	if !c.secure() {
-		if c.CAFile != "" || c.CertFile != "" || c.KeyFile != "" {
-			bad("CAFile, CertFile, KeyFile: of no use without a URL that begins with %s", schemeTLS)
-		}
-		if c.SkipHostnameVerification {
-			bad("SkipHostnameVerification: of no use without a URL that begins with %s", schemeTLS)
-		}
-	}
 	if c.Anchor && (c.AnchorName == "" || strings.ContainsAny(c.AnchorName, "/ \t\r\n")) {
 		bad("AnchorName: %q, want a name", c.AnchorName)
 	}
@@ -108,6 +94,7 @@ func (c Config) Validate() error {
 			bad("AdminURL: not of the form http://host:port or https://host:port")
 		}
 	}
+	errs = append(errs, c.checkLogin()...)
 	errs = append(errs, c.checkFiles()...)
 	if c.PrefetchMessages < 1 {
 		bad("PrefetchMessages: %d, want at least 1", c.PrefetchMessages)
@@ -134,6 +121,28 @@ func checkURL(address string) error {
 		}
 	}
 	return nil
+}
+
+// checkLogin holds the ways to log in against each other.
+func (c Config) checkLogin() []error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.Token != "" && c.TokenFile != "" {
+		bad("Token, TokenFile: at most one may be given")
+	}
+	if (c.CertFile == "") != (c.KeyFile == "") {
+		bad("CertFile, KeyFile: give both or neither")
+	}
+	if c.secure() {
+		return errs
+	}
+	if c.CAFile != "" || c.CertFile != "" || c.KeyFile != "" {
+		bad("CAFile, CertFile, KeyFile: of no use without a URL that begins with %s", schemeTLS)
+	}
+	if c.SkipHostnameVerification {
+		bad("SkipHostnameVerification: of no use without a URL that begins with %s", schemeTLS)
+	}
+	return errs
 }
 
 // checkFiles sees that files can be read and hold what they should.

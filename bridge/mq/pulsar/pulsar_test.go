@@ -16,12 +16,12 @@ import (
 	"kitestream/test/servers"
 )
 
-// maxPayload is the stock maxMessageSize of a broker.
+// maxPayload is the stock maxMessageSize of a broker. Milvus's chart sets 100 MiB and Milvus writes 5 MiB.
 const maxPayload = 5 << 20
 
 // TestPulsar has one real Pulsar for all that is tested on it, since a start takes 10 s.
 func TestPulsar(t *testing.T) {
-	p := start(t, nil)
+	p := start(t, map[string]string{"maxMessageSize": fmt.Sprint(maxPayload), "nettyMaxFrameSizeBytes": fmt.Sprint(maxPayload + 10<<10)})
 	w := newWriter(t, p)
 	for name, test := range map[string]func(*testing.T, *servers.Pulsar, *writer){
 		"ledgers_end_without_a_gap":         testLedgers,
@@ -30,6 +30,7 @@ func TestPulsar(t *testing.T) {
 		"no_topic_is_made":                  testNoTopicIsMade,
 		"topics_with_similar_names":         testSiblings,
 		"compressed_messages":               testCompression,
+		"partitions":                        testPartitions,
 		"batches":                           testBatches,
 		"connection_is_cut_again_and_again": testCut,
 		"network_goes_silent":               testSilence,
