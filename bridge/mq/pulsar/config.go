@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -37,6 +38,23 @@ type Config struct {
 	// for brokers that advertise addresses which their certificates do not name. It needs a pulsar+ssl URL.
 	SkipHostnameVerification bool
 
+	// Anchor keeps a durable subscription on each channel, which holds everything from the bridge's checkpoint on in the
+	// broker, for a Pulsar without retention. Off by default, for there is a price: a bridge that stands still lets the
+	// backlog grow, and at the backlog quota Pulsar refuses Milvus's own messages. The topics' time to live and the
+	// expiration of subscriptions still apply. It needs a role that may consume in the namespace, as reading does.
+	Anchor bool
+
+	// AnchorName is the name of those subscriptions, the same at every start and another for every task. Default kitestream.
+	AnchorName string
+
+	// AdminURL of the brokers' admin API, "http://host:8080" or "https://host:8443", is asked for the backlog of the anchor
+	// subscriptions. Without it their size is in no metric and there is no warning before the quota is reached. The role
+	// needs no more than to consume. Token and certificates are used for it too.
+	AdminURL string
+
+	// Registerer takes the metric of the anchors' backlog; nil: none.
+	Registerer prometheus.Registerer
+
 	// PrefetchMessages and PrefetchBytes bound what one reader holds that its caller has not taken: messages (default
 	// 4096) and bytes (default 4 MiB; a single larger message still passes, alone). Pulsar counts messages and not bytes,
 	// so the bound in bytes is kept by looking at the size of recent messages and is passed for a moment when they grow.
@@ -47,7 +65,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		URL: "pulsar://127.0.0.1:6650", Tenant: "public", Namespace: "default",
-		PrefetchMessages: 4096, PrefetchBytes: 4 << 20,
+		AnchorName: "kitestream", PrefetchMessages: 4096, PrefetchBytes: 4 << 20,
 	}
 }
 
@@ -68,20 +86,15 @@ func (c Config) Validate() error {
 			bad("%s: %q, want a name as in tenant/namespace", field, part)
 		}
 	}
-	if c.Token != "" && c.TokenFile != "" {
-		bad("Token, TokenFile: at most one may be given")
+	if c.Anchor && (c.AnchorName == "" || strings.ContainsAny(c.AnchorName, "/ \t\r\n")) {
+		bad("AnchorName: %q, want a name", c.AnchorName)
 	}
-	if (c.CertFile == "") != (c.KeyFile == "") {
-		bad("CertFile, KeyFile: give both or neither")
-	}
-	if !c.secure() {
-		if c.CAFile != "" || c.CertFile != "" || c.KeyFile != "" {
-			bad("CAFile, CertFile, KeyFile: of no use without a URL that begins with %s", schemeTLS)
-		}
-		if c.SkipHostnameVerification {
-			bad("SkipHostnameVerification: of no use without a URL that begins with %s", schemeTLS)
+	if c.AdminURL != "" {
+		if u, err := url.Parse(c.AdminURL); err != nil || u.Host == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" {
+			bad("AdminURL: not of the form http://host:port or https://host:port")
 		}
 	}
+	errs = append(errs, c.checkLogin()...)
 	errs = append(errs, c.checkFiles()...)
 	if c.PrefetchMessages < 1 {
 		bad("PrefetchMessages: %d, want at least 1", c.PrefetchMessages)
@@ -93,10 +106,10 @@ func (c Config) Validate() error {
 }
 
 // checkURL refuses what the client library would refuse. No error repeats the URL, which may hold what it should not.
-func checkURL(url string) error {
-	hosts, ok := strings.CutPrefix(url, schemePlain)
+func checkURL(address string) error {
+	hosts, ok := strings.CutPrefix(address, schemePlain)
 	if !ok {
-		hosts, ok = strings.CutPrefix(url, schemeTLS)
+		hosts, ok = strings.CutPrefix(address, schemeTLS)
 	}
 	if !ok {
 		return fmt.Errorf("URL: want one that begins with %s or %s", schemePlain, schemeTLS)
@@ -108,6 +121,28 @@ func checkURL(url string) error {
 		}
 	}
 	return nil
+}
+
+// checkLogin holds the ways to log in against each other.
+func (c Config) checkLogin() []error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.Token != "" && c.TokenFile != "" {
+		bad("Token, TokenFile: at most one may be given")
+	}
+	if (c.CertFile == "") != (c.KeyFile == "") {
+		bad("CertFile, KeyFile: give both or neither")
+	}
+	if c.secure() {
+		return errs
+	}
+	if c.CAFile != "" || c.CertFile != "" || c.KeyFile != "" {
+		bad("CAFile, CertFile, KeyFile: of no use without a URL that begins with %s", schemeTLS)
+	}
+	if c.SkipHostnameVerification {
+		bad("SkipHostnameVerification: of no use without a URL that begins with %s", schemeTLS)
+	}
+	return errs
 }
 
 // checkFiles sees that files can be read and hold what they should.
@@ -155,7 +190,7 @@ func (c Config) options() pulsar.ClientOptions {
 	}
 	switch {
 	case c.SkipHostnameVerification:
-		o.TLSConfig = c.namelessTLS()
+		o.TLSConfig = c.tlsConfig()
 	case c.secure():
 		// The library's own check (TLSValidateHostname) would hold every broker to the name of the first host in the URL.
 		// Without it, crypto/tls checks each against the address that was dialled, which is right.
@@ -164,13 +199,16 @@ func (c Config) options() pulsar.ClientOptions {
 	return o
 }
 
-// namelessTLS checks a broker's certificate in all but the name.
-func (c Config) namelessTLS() *tls.Config {
+// tlsConfig is what the library can't be told by names of files: to check a broker's certificate in all but the name.
+func (c Config) tlsConfig() *tls.Config {
 	t := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		InsecureSkipVerify: true, // VerifyConnection does it
 		VerifyConnection: func(s tls.ConnectionState) error {
 			opts := x509.VerifyOptions{Intermediates: x509.NewCertPool()}
+			if !c.SkipHostnameVerification {
+				opts.DNSName = s.ServerName
+			}
 			if c.CAFile != "" {
 				pem, err := os.ReadFile(c.CAFile)
 				if err != nil {

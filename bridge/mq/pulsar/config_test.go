@@ -39,6 +39,10 @@ func TestValidate(t *testing.T) {
 		"no name without TLS": {func(c *pulsar.Config) { c.SkipHostnameVerification = true }, []string{"SkipHostnameVerification"}},
 		"no such file":        {func(c *pulsar.Config) { secure(c); c.CAFile = "none.pem" }, []string{"CAFile", "none.pem"}},
 		"an empty file":       {func(c *pulsar.Config) { c.TokenFile = empty }, []string{"TokenFile", "is empty"}},
+		"an anchor":           {func(c *pulsar.Config) { c.Anchor, c.AdminURL = true, "https://a:8443" }, nil},
+		"nameless anchor":     {func(c *pulsar.Config) { c.Anchor, c.AnchorName = true, "" }, []string{"AnchorName"}},
+		"another admin":       {func(c *pulsar.Config) { c.AdminURL = "pulsar://a:6650" }, []string{"AdminURL", "http"}},
+		"admin with password": {func(c *pulsar.Config) { c.AdminURL = "http://u:p@a:8080" }, []string{"AdminURL"}},
 		"no messages":         {func(c *pulsar.Config) { c.PrefetchMessages = 0 }, []string{"PrefetchMessages"}},
 		"hardly any bytes":    {func(c *pulsar.Config) { c.PrefetchBytes = 1023 }, []string{"PrefetchBytes"}},
 		"everything at once": {

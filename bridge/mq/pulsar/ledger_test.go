@@ -4,6 +4,7 @@ package pulsar_test
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	client "github.com/apache/pulsar-client-go/pulsar"
 
 	"kitestream/bridge/mq"
+	"kitestream/bridge/mq/pulsar"
 	"kitestream/test/servers"
 )
 
@@ -29,7 +31,9 @@ func testLedgers(t *testing.T, p *servers.Pulsar, w *writer) {
 		at = append(at, w.append(t, "ledgers", numbered(10*i+9-i, i+1, 100)...)...)
 		expect(t, live, 10*i, 10*i+10)
 	}
+	began := time.Now()
 	expect(t, open(t, q, "ledgers", ""), 0, 90)
+	t.Logf("a backlog in %d ledgers read in %v", len(w.ledgers(t, "ledgers")), time.Since(began))
 	for _, i := range []int{9, 10, 18, 19, 55} {
 		expect(t, open(t, q, "ledgers", at[i]), i, 90)
 	}
@@ -84,6 +88,26 @@ func testNoTopicIsMade(t *testing.T, p *servers.Pulsar, w *writer) {
 	if status, answer := w.call(t, http.MethodGet, "never/stats", ""); status != http.StatusNotFound {
 		t.Errorf("a topic that only a reader asked for: %d %s", status, answer)
 	}
+}
+
+// testPartitions: one partition is a topic, several have no order over them.
+func testPartitions(t *testing.T, p *servers.Pulsar, w *writer) {
+	var out lockedBuffer
+	cfg := pulsar.DefaultConfig()
+	cfg.URL = p.URL
+	q, err := pulsar.Connect(cfg, slog.New(slog.NewTextHandler(&out, nil)))
+	must(t, err)
+	defer func() { must(t, q.Close()) }()
+	for channel, partitions := range map[string]string{"one": "1", "two": "2"} {
+		status, answer := w.call(t, http.MethodPut, channel+"/partitions", partitions)
+		must(t, errorUnless(status, answer))
+		w.append(t, channel, numbered(0, 10, 8)...)
+	}
+	at := expect(t, open(t, q, "one", ""), 0, 10)
+	expect(t, open(t, q, "one", at[4]), 4, 10)
+	r := open(t, q, "two", "")
+	eventually(t, "the log says why", func() bool { return strings.Contains(out.String(), "2 partitions") })
+	must(t, r.Close())
 }
 
 // testSiblings: a topic whose name contains the channel's, or is one by the rules of patterns, is not the channel.

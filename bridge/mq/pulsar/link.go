@@ -84,10 +84,24 @@ func (l *link) extent(channel string) (extent, error) {
 	return extent{exists: true, last: markOf(ids[0])}, nil
 }
 
+// source is a reader of the library, for one goroutine.
+type source struct {
+	pulsar.Reader
+	left chan struct{} // closed when Next is not going to be called any more
+}
+
+// Close ends the source, once.
+func (s *source) Close() {
+	close(s.left)
+	s.Reader.Close()
+}
+
 // read opens a channel at a mark, inclusive, or at its oldest message. Queue is how many messages the library may hold; it
-// calls lost when it has lost its connection and is about to go on by itself, at a place that nobody has checked.
-func (l *link) read(channel string, from pulsar.MessageID, queue int, lost func()) (pulsar.Reader, error) {
+// calls lost, which must end Next, when it has lost its connection and is about to go on by itself, at a place that nobody
+// has checked.
+func (l *link) read(channel string, from pulsar.MessageID, queue int, lost func()) (*source, error) {
 	began := time.Now()
+	left := make(chan struct{})
 	r, err := l.client.CreateReader(pulsar.ReaderOptions{
 		Topic:                   l.topic(channel),
 		SubscriptionName:        uniqueName(),
@@ -96,13 +110,14 @@ func (l *link) read(channel string, from pulsar.MessageID, queue int, lost func(
 		ReceiverQueueSize:       queue,
 		BackoffPolicyFunc: func() backoff.Policy { // asked for at each reconnection
 			lost()
+			<-left // else the library would look for its place while Next changes it
 			return giveUp{}
 		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open topic %s: %w", channel, l.last.explain(err, began))
 	}
-	return r, nil
+	return &source{Reader: r, left: left}, nil
 }
 
 // first returns the first message at a mark or behind it.

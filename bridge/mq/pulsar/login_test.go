@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -141,6 +142,17 @@ func TestLogin(t *testing.T) {
 			}
 		})
 	}
+	t.Run("backlog", func(t *testing.T) { // what Config.AdminURL is asked for
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.admin+"login/stats?subscriptionBacklogSize=true", nil)
+		must(t, err)
+		req.Header.Set("Authorization", "Bearer "+token("reader"))
+		res, err := http.DefaultClient.Do(req)
+		must(t, err)
+		defer res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			t.Errorf("answer %s to one that may consume", res.Status)
+		}
+	})
 	t.Run("token_is_replaced", func(t *testing.T) { testTokenIsReplaced(t, g) })
 }
 

@@ -16,12 +16,12 @@ import (
 	"kitestream/test/servers"
 )
 
-// maxPayload is the stock maxMessageSize of a broker.
+// maxPayload is the stock maxMessageSize of a broker. Milvus's chart sets 100 MiB and Milvus writes 5 MiB.
 const maxPayload = 5 << 20
 
 // TestPulsar has one real Pulsar for all that is tested on it, since a start takes 10 s.
 func TestPulsar(t *testing.T) {
-	p := start(t, nil)
+	p := start(t, map[string]string{"maxMessageSize": fmt.Sprint(maxPayload), "nettyMaxFrameSizeBytes": fmt.Sprint(maxPayload + 10<<10)})
 	w := newWriter(t, p)
 	for name, test := range map[string]func(*testing.T, *servers.Pulsar, *writer){
 		"ledgers_end_without_a_gap":         testLedgers,
@@ -30,6 +30,7 @@ func TestPulsar(t *testing.T) {
 		"no_topic_is_made":                  testNoTopicIsMade,
 		"topics_with_similar_names":         testSiblings,
 		"compressed_messages":               testCompression,
+		"partitions":                        testPartitions,
 		"batches":                           testBatches,
 		"connection_is_cut_again_and_again": testCut,
 		"network_goes_silent":               testSilence,
@@ -77,10 +78,15 @@ func newBroker(t *testing.T, p *servers.Pulsar) mqtest.Broker {
 		Append: func(t *testing.T, channel string, msgs ...mqtest.Message) []mq.Position {
 			return w.append(t, channel, msgs...)
 		},
-		Cut:     func(t *testing.T, channel string) { w.roll(t, channel) },
-		Trim:    func(t *testing.T, channel string, _ mq.Position) { w.truncate(t, channel) },
-		Delete:  func(t *testing.T, channel string) { w.remove(t, channel) },
-		Restart: func(t *testing.T) { crash(t, p) },
+		Cut:    func(t *testing.T, channel string) { w.roll(t, channel) },
+		Trim:   func(t *testing.T, channel string, _ mq.Position) { w.truncate(t, channel) },
+		Delete: func(t *testing.T, channel string) { w.remove(t, channel) },
+		Restart: func(t *testing.T) {
+			for channel := range w.producers {
+				w.release(channel)
+			}
+			crash(t, p)
+		},
 		Ahead: func(t *testing.T, channel string, n int) mq.Position {
 			ledger, entry := place(t, w.last[channel])
 			return mq.Position(fmt.Sprintf("%d:%d", ledger, entry+int64(n)))

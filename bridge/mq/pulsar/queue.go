@@ -31,6 +31,9 @@ type Queue struct {
 	mu      sync.Mutex
 	closed  bool
 	readers map[*reader]struct{}
+	anchors map[string]*anchor // by channel
+
+	backlog *backlog // nil without a way to ask for it
 }
 
 var _ mq.Queue = (*Queue)(nil)
@@ -50,7 +53,14 @@ func Connect(cfg Config, log *slog.Logger) (*Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Queue{cfg: cfg, log: log, link: l, readers: map[*reader]struct{}{}}, nil
+	q := &Queue{cfg: cfg, log: log, link: l, readers: map[*reader]struct{}{}, anchors: map[string]*anchor{}}
+	if cfg.Anchor && cfg.AdminURL != "" {
+		if q.backlog, err = watchBacklog(cfg, log, q.anchored); err != nil {
+			l.close()
+			return nil, err
+		}
+	}
+	return q, nil
 }
 
 // Open implements mq.Queue.
@@ -89,24 +99,33 @@ func (q *Queue) Last(ctx context.Context, channel string) (mq.Position, error) {
 	if err := checkChannel(channel); err != nil {
 		return "", fmt.Errorf("ask for the last message: %w", err)
 	}
-	if !q.begin() {
-		return "", fmt.Errorf("ask for the last message of %s: %w", channel, mq.ErrClosed)
-	}
-	type answer struct {
-		at  mq.Position
-		err error
-	}
-	answered := make(chan answer, 1)
-	go func() { // the library takes no context
-		defer q.work.Done()
+	answer := make(chan mq.Position, 1)
+	err := q.ask(ctx, func() error {
 		at, err := q.link.newest(channel)
-		answered <- answer{at, err}
+		answer <- at
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("ask for the last message of %s: %w", channel, err)
+	}
+	return <-answer, nil
+}
+
+// ask calls what asks the broker and waits for it as long as ctx lets it, for the library takes none.
+func (q *Queue) ask(ctx context.Context, call func() error) error {
+	if !q.begin() {
+		return mq.ErrClosed
+	}
+	answered := make(chan error, 1)
+	go func() {
+		defer q.work.Done()
+		answered <- call()
 	}()
 	select {
-	case a := <-answered:
-		return a.at, a.err
+	case err := <-answered:
+		return err
 	case <-ctx.Done():
-		return "", fmt.Errorf("ask for the last message of %s: %w", channel, ctx.Err())
+		return ctx.Err()
 	}
 }
 
@@ -128,6 +147,8 @@ func (q *Queue) Close() error {
 		readers.Go(func() { _ = r.Close() }) // never an error
 	}
 	readers.Wait()
+	q.closeAnchors()
+	q.backlog.stop()
 	q.work.Wait()
 	q.link.close()
 	return nil

@@ -45,7 +45,7 @@ func (r *reader) waitForRoom(ctx context.Context) error {
 }
 
 // attach finds the reader's place and opens the topic there. Guarantee 5: a topic that can't hold what is wanted is a gap.
-func (r *reader) attach(ctx context.Context, lost func()) (pulsar.Reader, error) {
+func (r *reader) attach(ctx context.Context, lost func()) (*source, error) {
 	if r.link == nil {
 		l, err := dial(r.q.cfg, r.log)
 		if err != nil {
@@ -100,8 +100,11 @@ func (r *reader) locate(ctx context.Context, e extent) error {
 }
 
 // pump reads messages, checks them and puts them into the hold.
-func (r *reader) pump(ctx context.Context, src pulsar.Reader) error {
+func (r *reader) pump(ctx context.Context, src *source) error {
 	for {
+		if ctx.Err() != nil {
+			return errLost
+		}
 		if r.hold.full() {
 			if r.sizes.crowded() {
 				return errCrowded // what the library holds is dropped and read again when there is room
@@ -129,7 +132,7 @@ func (r *reader) pump(ctx context.Context, src pulsar.Reader) error {
 
 // next returns the source's next message. A broker whose ledger was removed while it was being read from sends nothing more
 // and says nothing, so silence is looked into.
-func (r *reader) next(ctx context.Context, src pulsar.Reader) (pulsar.Message, error) {
+func (r *reader) next(ctx context.Context, src *source) (pulsar.Message, error) {
 	for {
 		wait, cancel := context.WithTimeout(ctx, silence)
 		raw, err := src.Next(wait)

@@ -126,6 +126,8 @@ func (w *writer) remove(t testing.TB, channel string) {
 	w.do(t, http.MethodDelete, channel+"?force=true", http.StatusNotFound)
 }
 
+// release closes the producer, if there is one. The library's producers are not free of races when they reconnect, so none
+// is there when that would happen.
 func (w *writer) release(channel string) {
 	if p := w.producers[channel]; p != nil {
 		p.Close()
@@ -136,6 +138,7 @@ func (w *writer) release(channel string) {
 // roll ends the topic's ledger: what is appended next stands in a new one.
 func (w *writer) roll(t testing.TB, channel string) {
 	t.Helper()
+	w.release(channel)
 	w.do(t, http.MethodPut, channel+"/unload")
 }
 

@@ -1,0 +1,106 @@
+//go:build servers
+
+package pulsar_test
+
+import (
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"kitestream/bridge/mq/pulsar"
+)
+
+// TestAnchor has a Pulsar as it is without any settings: what nobody is subscribed to is gone.
+func TestAnchor(t *testing.T) {
+	p := start(t, map[string]string{"defaultRetentionTimeInMinutes": "0", "defaultRetentionSizeInMB": "0"})
+	w := newWriter(t, p)
+	must(t, errorUnless(w.namespace(t, "/backlogQuota?backlogQuotaType=destination_storage", `{"limitSize":1000000,"limitTime":-1,"policy":"producer_exception"}`)))
+	reg := prometheus.NewRegistry()
+	var out lockedBuffer
+	cfg := pulsar.DefaultConfig()
+	cfg.URL, cfg.AdminURL = p.URL, p.AdminURL
+	cfg.Anchor, cfg.AnchorName, cfg.Registerer = true, "kitestream-task", reg
+	connect := func() *pulsar.Queue {
+		q, err := pulsar.Connect(cfg, slog.New(slog.NewTextHandler(&out, nil)))
+		must(t, err)
+		t.Cleanup(func() { must(t, q.Close()) })
+		return q
+	}
+	q := connect()
+
+	must(t, q.Release(t.Context(), "nowhere", "1:1")) // no topic, none is made
+	at := w.append(t, "anchored", numbered(0, 10, 100)...)
+	w.append(t, "loose", numbered(0, 10, 100)...)
+	must(t, q.Release(t.Context(), "anchored", at[4]))
+	for _, channel := range []string{"anchored", "loose"} {
+		w.roll(t, channel)
+		w.append(t, channel, numbered(10, 10, 100)...)
+		w.trimmed(t, channel)
+	}
+	expect(t, open(t, q, "anchored", at[4]), 4, 20) // over the end of a ledger that is kept
+	if loose := w.ledgers(t, "loose"); len(loose) != 1 {
+		t.Errorf("without an anchor there are still ledgers %v", loose)
+	}
+	if status, answer := w.call(t, http.MethodGet, "nowhere/stats", ""); status != http.StatusNotFound {
+		t.Errorf("topic of a release: %d %s", status, answer)
+	}
+
+	q2 := connect() // a second process, while the first is still there
+	last := w.last["anchored"]
+	must(t, q2.Release(t.Context(), "anchored", last))
+	old, _ := place(t, at[0])
+	for deadline := time.Now().Add(patience); slices.Contains(w.ledgers(t, "anchored"), old); time.Sleep(100 * time.Millisecond) {
+		w.trimmed(t, "anchored")
+		if time.Now().After(deadline) {
+			t.Fatal("what was released is kept")
+		}
+	}
+	expect(t, open(t, q, "anchored", last), 19, 20)
+
+	w.append(t, "anchored", numbered(20, 800, 1000)...)
+	eventually(t, "a warning before the quota", func() bool { return strings.Contains(out.String(), "soon refuse") })
+	if n, err := testutil.GatherAndCount(reg, "kitestream_bridge_anchor_backlog_bytes"); err != nil || n != 1 {
+		t.Errorf("%d series of the backlog, %v", n, err)
+	}
+	if problems, err := testutil.GatherAndLint(reg); err != nil || len(problems) > 0 {
+		t.Errorf("metric: %v, %v", problems, err)
+	}
+
+	if err := q2.Abandon(t.Context(), "anchored"); err == nil {
+		t.Error("the subscription could be given up while another process has it, and would make it again")
+	}
+	must(t, q.Close())
+	must(t, q2.Abandon(t.Context(), "anchored"))
+	if stats := w.do(t, http.MethodGet, "anchored/stats"); !strings.Contains(stats, `"subscriptions":{}`) {
+		t.Errorf("the subscription is still there: %s", stats)
+	}
+}
+
+// TestNoAnchor: without the setting, nothing is asked of the broker.
+func TestNoAnchor(t *testing.T) {
+	q := connectWith(t, pulsar.DefaultConfig())
+	must(t, q.Release(t.Context(), "anchored", "1:1"))
+	must(t, q.Abandon(t.Context(), "anchored"))
+}
+
+// trimmed lets the broker remove what it need not keep.
+func (w *writer) trimmed(t testing.TB, channel string) {
+	t.Helper()
+	must(t, errorUnless(w.post(t, channel+"/trim", "")))
+	time.Sleep(300 * time.Millisecond)
+}
+
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not after %v", what, patience)
+		}
+	}
+}
