@@ -96,6 +96,7 @@ func (b *Bridge) runParts(ctx context.Context, s *sequencer, saved *saver, pub *
 		return saved.run(back, func(err error) { b.cfg.Log.Warn("resume points not saved", keyError, err) })
 	})
 	behind.Go(func() error { return b.reportStatus(back) })
+	behind.Go(func() error { return b.runAnchors(back, saved) })
 
 	front, stopFront := context.WithCancel(ctx)
 	defer stopFront()

@@ -408,10 +408,11 @@ type simMeta struct {
 	now     uint64
 	changed chan struct{}
 	cached  *catalog.View
+	anchor  map[string]mq.Position // by owner and channel: what the queue keeps
 }
 
 func newSimMeta(h *history, start, lead uint64) *simMeta {
-	return &simMeta{h: h, lead: lead, now: start, changed: make(chan struct{})}
+	return &simMeta{h: h, lead: lead, now: start, changed: make(chan struct{}), anchor: map[string]mq.Position{}}
 }
 
 func (m *simMeta) shown(ts uint64) {

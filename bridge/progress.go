@@ -93,13 +93,13 @@ func (p *progress) takeDirty() bool {
 	return was
 }
 
-// resumes are the channels' resume points, as text.
-func (p *progress) resumes() map[string]string {
+// resumes are the channels' resume points.
+func (p *progress) resumes() map[string]Resume {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	out := make(map[string]string, len(p.channels))
+	out := make(map[string]Resume, len(p.channels))
 	for name, c := range p.channels {
-		out[name] = c.acked.String()
+		out[name] = c.acked
 	}
 	return out
 }

@@ -25,15 +25,16 @@ type saver struct {
 	kv        natsjs.KeyValue
 	task      string
 	epoch     uint64
-	mu        sync.Mutex        // guards revisions, and lets one write at a time
+	mu        sync.Mutex        // guards revisions and resumes, and lets one write at a time
 	revisions map[string]uint64 // of the records, as last read or written
+	resumes   map[string]Resume // as last read or written
 	last      time.Time
 	jobs      chan saveJob
 }
 
 type saveJob struct {
 	ledger  *savedLedger // nil: unchanged
-	resumes savedResumes
+	resumes map[string]Resume
 }
 
 // savedResumes is the record of the channels' resume points.
@@ -87,7 +88,17 @@ func (v *saver) load(ctx context.Context) (*ledger, uint64, map[string]Resume, e
 		}
 		resumes[name] = r
 	}
-	return l, rec.Seq, resumes, nil
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.resumes = resumes
+	return l, rec.Seq, maps.Clone(resumes), nil
+}
+
+// kept are the resume points from which a bridge that starts now would go on, or from later ones.
+func (v *saver) kept() map[string]Resume {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return maps.Clone(v.resumes)
 }
 
 // get reads one record; one that is not there leaves `to` as it is.
@@ -183,7 +194,7 @@ func (v *saver) save(s *sequencer) {
 			led.Seq = seq
 		}
 		select {
-		case v.jobs <- saveJob{ledger: led, resumes: savedResumes{Epoch: v.epoch, Channels: s.progress.resumes()}}:
+		case v.jobs <- saveJob{ledger: led, resumes: s.progress.resumes()}:
 		default: // NATS is slow; the next one says more
 			if led != nil {
 				s.progress.dirty()
@@ -223,10 +234,23 @@ func (v *saver) run(ctx context.Context, warn func(error)) error {
 }
 
 // begin writes the resume points at once: a channel's first one is nowhere else until it has published something.
-func (v *saver) begin(ctx context.Context, resumes map[string]string) error {
+func (v *saver) begin(ctx context.Context, resumes map[string]Resume) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.put(ctx, v.resumesKey(), savedResumes{Epoch: v.epoch, Channels: resumes})
+	return v.putResumes(ctx, resumes)
+}
+
+// putResumes writes the record of resume points; mu is held.
+func (v *saver) putResumes(ctx context.Context, resumes map[string]Resume) error {
+	rec := savedResumes{Epoch: v.epoch, Channels: make(map[string]string, len(resumes))}
+	for name, at := range resumes {
+		rec.Channels[name] = at.String()
+	}
+	if err := v.put(ctx, v.resumesKey(), rec); err != nil {
+		return err
+	}
+	v.resumes = resumes
+	return nil
 }
 
 // finish writes what save has taken, before the end.
@@ -253,5 +277,5 @@ func (v *saver) write(ctx context.Context, j saveJob) error {
 			return err
 		}
 	}
-	return v.put(ctx, v.resumesKey(), j.resumes)
+	return v.putResumes(ctx, j.resumes)
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -26,15 +27,44 @@ import (
 	"kitestream/jetstream/jetstreamtest"
 )
 
-// simQueue is a history's queue.
+// simQueue is a history's queue. It keeps nothing that it need not keep for its anchor's sake.
 type simQueue struct {
 	h    *history
 	meta *simMeta
 }
 
+func (q *simQueue) Release(_ context.Context, owner, channel string, upTo mq.Position) error {
+	q.meta.mu.Lock()
+	defer q.meta.mu.Unlock()
+	q.meta.anchor[owner+" "+channel] = upTo
+	return nil
+}
+
+func (q *simQueue) Abandon(_ context.Context, owner, channel string) error {
+	q.meta.mu.Lock()
+	defer q.meta.mu.Unlock()
+	delete(q.meta.anchor, owner+" "+channel)
+	return nil
+}
+
+// gone says whether the queue was told that nobody needs a message any more.
+func (q *simQueue) gone(channel string, at mq.Position) error {
+	q.meta.mu.Lock()
+	defer q.meta.mu.Unlock()
+	for key, kept := range q.meta.anchor {
+		if strings.HasSuffix(key, " "+channel) && comparePositions(at, kept) < 0 {
+			return &mq.GapError{Channel: channel, Wanted: at, Found: kept, Reason: "the anchor was let go"}
+		}
+	}
+	return nil
+}
+
 func (q *simQueue) Open(_ context.Context, channel string, from mq.Position) (mq.Reader, error) {
 	at := 0
 	if from != "" {
+		if err := q.gone(channel, from); err != nil {
+			return nil, err
+		}
 		at = must(strconv.Atoi(string(from))) - 1
 	}
 	return &simReader{q: q, channel: channel, at: at}, nil

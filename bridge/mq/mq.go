@@ -45,6 +45,20 @@ type Queue interface {
 	Close() error
 }
 
+// Anchored is a Queue that can have its broker keep what is still to be read, whatever the broker's retention says. An
+// anchor belongs to an owner, a task: it outlives the process, and only Abandon ends it. Where anchors are not asked for, both
+// methods do nothing.
+type Anchored interface {
+	// Release says that the owner needs nothing before upTo of a channel any more. The broker keeps what stands at upTo and
+	// behind, from the first call on until the next. An error means that it keeps more than it need: calling again later
+	// is right.
+	Release(ctx context.Context, owner, channel string, upTo Position) error
+
+	// Abandon gives a channel's anchor up. It must be called when the owner is not going to read the channel any more, or
+	// the broker keeps everything for ever. An error means that it has not been given up: call again.
+	Abandon(ctx context.Context, owner, channel string) error
+}
+
 // Positions understands positions without reading. It needs no broker.
 type Positions interface {
 	// FromMilvus reads a position as Milvus stores it, for example in a collection's start positions. Bytes that

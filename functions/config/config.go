@@ -92,6 +92,15 @@ type Config struct {
 	SourceMQTenant    string `envconfig:"KITESTREAM_SOURCE_MQ_TENANT" roles:"up bridge" queues:"pulsar" default:"public" unit:"name" desc:"Milvus's pulsar.tenant"`
 	SourceMQNamespace string `envconfig:"KITESTREAM_SOURCE_MQ_NAMESPACE" roles:"up bridge" queues:"pulsar" default:"default" unit:"name" desc:"Milvus's pulsar.namespace"`
 
+	// SourceMQAnchor keeps a subscription on each channel, so that Pulsar holds what a task has not read, whatever its
+	// retention. What it holds counts against the backlog quota: when that is full, Milvus can't write. So it is for clusters
+	// without retention, and for tasks that are deleted when nobody reads them any more.
+	SourceMQAnchor bool `envconfig:"KITESTREAM_SOURCE_MQ_ANCHOR" roles:"up bridge" queues:"pulsar" default:"false" unit:"true|false" desc:"hold unread messages by a subscription, for a Pulsar without retention; see README"`
+
+	// SourceMQAdminURL is Pulsar's admin API, asked for the size of what the anchors hold and for the quota, which a warning comes
+	// before. Nothing else needs it.
+	SourceMQAdminURL string `envconfig:"KITESTREAM_SOURCE_MQ_ADMIN_URL" roles:"up bridge" queues:"pulsar" unit:"URL" desc:"pulsar's admin API, http://host:8080, to watch what the anchors hold; may be empty"`
+
 	// SourceMilvusURI is the source's own API, for what etcd and the queue don't tell. Nothing needs it yet; it may stay
 	// empty.
 	SourceMilvusURI string `envconfig:"KITESTREAM_SOURCE_MILVUS_URI" roles:"up bridge" unit:"URI" desc:"the source's API, http://host:port; may be empty"`

@@ -32,6 +32,7 @@ func (c Config) PulsarConfig() pulsar.Config {
 	q := pulsar.DefaultConfig()
 	q.URL, q.Tenant, q.Namespace = c.SourceMQURL, c.SourceMQTenant, c.SourceMQNamespace
 	q.Token, q.TokenFile = string(c.SourceMQToken), c.SourceMQTokenFile
+	q.Anchor, q.AdminURL = c.SourceMQAnchor, c.SourceMQAdminURL
 	q.CAFile, q.CertFile, q.KeyFile = c.SourceMQCAFile, c.SourceMQCertFile, c.SourceMQKeyFile
 	return q
 }
@@ -98,6 +99,8 @@ func readerVariable(field string) string {
 		return variableMQURL
 	case "TokenFile":
 		return variableMQ + "_TOKEN_FILE"
+	case "AdminURL":
+		return variableMQ + "_ADMIN_URL"
 	case "CAFile":
 		return variableMQ + "_CA_FILE"
 	case "CertFile":

@@ -14,7 +14,7 @@ func TestQueueSettingsReachTheirReader(t *testing.T) {
 	c := config.Default()
 	c.SourceMQURL, c.SourceMQUser, c.SourceMQPassword, c.SourceMQToken, c.SourceMQTokenFile = "url", "user", "password", "token", "token-file"
 	c.SourceMQMechanism, c.SourceMQTLS, c.SourceMQCAFile, c.SourceMQCertFile, c.SourceMQKeyFile = "SCRAM-SHA-256", true, "ca", "cert", "key"
-	c.SourceMQTenant, c.SourceMQNamespace = "tenant", "namespace"
+	c.SourceMQTenant, c.SourceMQNamespace, c.SourceMQAnchor, c.SourceMQAdminURL = "tenant", "namespace", true, "admin"
 
 	n := natsmq.DefaultConfig()
 	n.URL, n.User, n.Password, n.Token, n.CAFile, n.CertFile, n.KeyFile = "url", "user", "password", "token", "ca", "cert", "key"
@@ -23,6 +23,7 @@ func TestQueueSettingsReachTheirReader(t *testing.T) {
 	}
 	p := pulsar.DefaultConfig()
 	p.URL, p.Tenant, p.Namespace, p.Token, p.TokenFile, p.CAFile, p.CertFile, p.KeyFile = "url", "tenant", "namespace", "token", "token-file", "ca", "cert", "key"
+	p.Anchor, p.AdminURL = true, "admin"
 	if got := c.PulsarConfig(); got != p {
 		t.Errorf("pulsar: %+v, want %+v", got, p)
 	}

@@ -43,12 +43,15 @@ type BridgesConfig struct {
 type Bridges struct {
 	cfg     BridgesConfig
 	mu      sync.Mutex
-	running map[string]context.CancelFunc // by incarnation of the task
+	running map[string]context.CancelCauseFunc // by incarnation of the task
 }
+
+// errTaskGone ends the bridge of a task that is being deleted.
+var errTaskGone = errors.New("task is deleted")
 
 // NewBridges makes a host; it does nothing until Run.
 func NewBridges(cfg BridgesConfig) *Bridges {
-	return &Bridges{cfg: cfg, running: map[string]context.CancelFunc{}}
+	return &Bridges{cfg: cfg, running: map[string]context.CancelCauseFunc{}}
 }
 
 // Run takes over what bridges it can and runs them until ctx ends; it returns when they have stopped and their leases
@@ -95,7 +98,7 @@ func (h *Bridges) adjust(ctx context.Context, g *errgroup.Group, tasks []jetstre
 	defer h.mu.Unlock()
 	for id, stop := range h.running {
 		if want[id] == nil {
-			stop()
+			stop(errTaskGone)
 		}
 	}
 	for id, t := range want {
@@ -109,11 +112,11 @@ func (h *Bridges) adjust(ctx context.Context, g *errgroup.Group, tasks []jetstre
 			}
 			continue
 		}
-		tctx, stop := context.WithCancel(ctx)
+		tctx, stop := context.WithCancelCause(ctx)
 		h.running[id] = stop
 		g.Go(func() error {
 			defer func() {
-				stop()
+				stop(nil)
 				h.mu.Lock()
 				defer h.mu.Unlock()
 				delete(h.running, id)
@@ -184,7 +187,24 @@ func (h *Bridges) runOne(ctx context.Context, t *jetstream.Task, lease *jetstrea
 		return fmt.Errorf("answer for task %s: %w", t.Spec.Name, err)
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only with the connection
-	return b.Run(ctx)
+	err = b.Run(ctx)
+	if errors.Is(context.Cause(ctx), errTaskGone) {
+		h.abandon(ctx, t, b)
+	}
+	return err
+}
+
+// abandonTimeout bounds how long a deletion waits for the source's broker, which may be away.
+const abandonTimeout = 5 * time.Second
+
+// abandon has the source's broker keep nothing more for a task that is deleted.
+func (h *Bridges) abandon(ctx context.Context, t *jetstream.Task, b *bridge.Bridge) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
+	defer cancel()
+	if err := b.Abandon(ctx); err != nil {
+		h.cfg.Log.Error("the source's broker goes on keeping messages for a task that is deleted; remove its subscription by hand",
+			"task", t.Spec.Name, "error", err)
+	}
 }
 
 func (h *Bridges) showWaiting(ctx context.Context, t *jetstream.Task, err error, since time.Time) {
