@@ -42,6 +42,7 @@ func TestReader(t *testing.T) {
 		"reading_creates_no_topic":                     testCreatesNothing,
 		"deleted_records_are_a_gap":                    testDeletedRecords,
 		"records_deleted_while_the_caller_is_slow":     testDeletedWhileSlow,
+		"far_beyond_the_end_of_a_growing_topic":        testFarBeyondGrowing,
 		"retention_is_a_gap":                           testRetention,
 		"recreated_without_ids_while_caller_is_slow":   testRecreatedWithoutIDs,
 		"broker_without_topic_ids":                     testNoTopicIDs,
@@ -214,6 +215,31 @@ func untilGap(t testing.TB, r mq.Reader, from int) (int, *mq.GapError) {
 			t.Fatalf("next = message at %q, %v; want message %d or a gap", m.Position, err, i)
 		}
 		return i, g
+	}
+}
+
+// testFarBeyondGrowing: Milvus ticks five times a second, so the end is never the same for long.
+func testFarBeyondGrowing(t *testing.T, r rig) {
+	reader := open(t, connect(t, r.k.Addr), r.topic, "1000000")
+	result := make(chan error, 1)
+	go func() {
+		_, err := reader.Next(t.Context())
+		result <- err
+	}()
+	for n := 0; ; {
+		n = r.w.number(t, r.topic, n, 1, 8)
+		select {
+		case err := <-result:
+			var g *mq.GapError
+			if !errors.As(err, &g) || offset(t, g.Found) != 0 {
+				t.Errorf("next = %v, want a gap", err)
+			}
+			return
+		case <-time.After(200 * time.Millisecond):
+		}
+		if n > 200 {
+			t.Fatal("no gap after 40 s")
+		}
 	}
 }
 
