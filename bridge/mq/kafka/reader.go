@@ -144,6 +144,7 @@ func (r *reader) pause(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
+	r.outage.attempt() // an outage begins now, unless it has begun
 	t := time.NewTimer(r.outage.failed(err))
 	defer t.Stop()
 	select {
