@@ -3,7 +3,8 @@
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 TOOL    := $(GO) tool -modfile=.tools/go.mod
-# Runs a command with real Milvus servers, a source and two targets, and stops them however it ends.
+# Runs a command with real Milvus servers, a source and two targets unless -roles says otherwise, and stops them however
+# it ends.
 WITH    := bin/milvus with
 # RUN=regexp chooses among the tests of test, e2e, crash and bench.
 GOTEST   = $(GO) test -tags servers -count=1 $(if $(RUN),-run '$(RUN)') $(if $(VERBOSE),-v)
@@ -17,7 +18,7 @@ help: ## this list
 build: ## bin/kitestream
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/kitestream ./functions/kitestream
 
-check: tidy vet lint vuln unit ## the gate: rules, and the tests that need no Milvus under the race detector
+check: tidy vet lint vuln unit ## the gate: rules, and the tests that need no server under the race detector
 
 fmt: ## format the code
 	$(TOOL) golangci-lint fmt
@@ -35,12 +36,12 @@ tidy:
 vuln:
 	.tools/vuln
 
-unit: ## the tests that need no Milvus, under the race detector
+unit: ## the tests that need no server, under the race detector
 	$(GO) test -race -timeout 10m ./...
 
 # Two packages at a time: what tests make in the shared servers has names of its own. Measurements are made alone.
-test: build servers ## every test, end to end on real Milvus servers too
-	$(WITH) $(GOTEST) -p 2 -timeout 15m $$($(GO) list -tags servers ./... | grep -v /test/bench)
+test: build servers ## every test, end to end on real Milvus, Pulsar and Kafka servers too
+	$(WITH) -roles all $(GOTEST) -p 2 -timeout 15m $$($(GO) list -tags servers ./... | grep -v /test/bench)
 
 e2e: build servers ## the end-to-end tests alone (RUN=name chooses, VERBOSE=1 tells more)
 	$(WITH) $(GOTEST) -p 1 -timeout 20m ./test/e2e/...
@@ -51,13 +52,13 @@ crash: build servers ## the crash and zombie tests alone, with 20 deaths of each
 bench: build servers ## rows per second and delay, beside a plain SDK loop
 	$(WITH) $(GOTEST) -v -p 1 -timeout 30m ./test/bench/...
 
-demo: build servers ## a task from a real Milvus to a real Milvus, compared row by row (KEEP=1 leaves it running)
+demo: build ## a task from a real Milvus to a real Milvus, compared row by row (KEEP=1 leaves it running)
 	$(GO) run ./test/demo $(if $(KEEP),-keep)
 
-servers: bin/milvus ## install the real servers, once: 53 MB from PyPI, 300 MB by Maven
+servers: bin/milvus ## install the real servers, once: Milvus by pip (53 MB), Pulsar and Kafka by Maven (300 MB)
 	bin/milvus fetch
 
-bin/milvus: $(wildcard test/servers/* test/servers/milvus/*.go)
+bin/milvus: $(filter-out %_test.go %.md,$(wildcard test/servers/*.* test/servers/milvus/*.go))
 	$(GO) build -o $@ ./test/servers/milvus
 
 clean: ## remove what was built (not the installed servers)

@@ -4,13 +4,16 @@ package servers_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +23,7 @@ import (
 
 // TestPulsarCrash checks that a killed Pulsar has its messages again, also one that nobody subscribes to.
 func TestPulsarCrash(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	p, err := servers.StartPulsar(ctx, servers.PulsarConfig{Dir: t.TempDir()})
@@ -34,6 +38,12 @@ func TestPulsarCrash(t *testing.T) {
 	call(ctx, t, http.MethodPut, p.AdminURL+"/admin/v2/persistent/public/default/crash", "")
 	call(ctx, t, http.MethodPost, p.AdminURL+"/topics/persistent/public/default/crash",
 		`{"producerName": "test", "messages": [{"payload": "survivor"}]}`)
+	for listener, want := range map[string]string{"internal": p.URL, "proxied": "pulsar://" + p.Proxy.Listen} {
+		lookup := p.AdminURL + "/lookup/v2/topic/persistent/public/default/crash?listenerName=" + listener
+		if got := call(ctx, t, http.MethodGet, lookup, ""); !strings.Contains(got, `"`+want+`"`) {
+			t.Errorf("a client of the listener %s is sent to %s, want %s", listener, got, want)
+		}
+	}
 	url, pid := p.URL, p.Pid
 	if err := p.Kill(); err != nil {
 		t.Fatal(err)
@@ -55,6 +65,7 @@ func TestPulsarCrash(t *testing.T) {
 
 // TestKafkaCrash is TestPulsarCrash for Kafka.
 func TestKafkaCrash(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	k, err := servers.StartKafka(ctx, servers.KafkaConfig{Dir: t.TempDir()})
@@ -67,6 +78,11 @@ func TestKafkaCrash(t *testing.T) {
 		}
 	})
 	kafkaTool(ctx, t, "survivor\n", "kafka.tools.ConsoleProducer", "--bootstrap-server", k.Addr, "--topic", "crash", "--request-required-acks", "all")
+	for at, want := range map[string]string{k.Addr: k.Addr, k.Proxy.Upstream: k.Proxy.Listen} {
+		if got := kafkaBroker(t, at); got != want {
+			t.Errorf("a client that comes in at %s is sent to %s, want %s", at, got, want)
+		}
+	}
 	addr, pid := k.Addr, k.Pid
 	if err := k.Kill(); err != nil {
 		t.Fatal(err)
@@ -110,6 +126,35 @@ func call(ctx context.Context, t *testing.T, method, url, body string) string {
 	return string(b)
 }
 
+// kafkaBroker asks for Kafka's metadata and returns where it says that its one broker is.
+func kafkaBroker(t *testing.T, addr string) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	request := struct {
+		Length       int32
+		Key, Version int16
+		Correlation  int32
+		Client       int16 // none
+		Topics       int32
+	}{Length: 14, Key: 3, Client: -1}
+	var answer struct{ Length, Correlation, Brokers, Node int32 }
+	var hostLength int16
+	var port int32
+	if err := errors.Join(binary.Write(conn, binary.BigEndian, request), binary.Read(conn, binary.BigEndian, &answer),
+		binary.Read(conn, binary.BigEndian, &hostLength)); err != nil {
+		t.Fatal(err)
+	}
+	host := make([]byte, max(0, hostLength))
+	if err := errors.Join(binary.Read(conn, binary.BigEndian, host), binary.Read(conn, binary.BigEndian, &port)); err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%s:%d", host, port)
+}
+
 // kafkaTool runs one of Kafka's own commands and returns what it prints.
 func kafkaTool(ctx context.Context, t *testing.T, in, class string, args ...string) string {
 	t.Helper()
@@ -129,4 +174,55 @@ func kafkaTool(ctx context.Context, t *testing.T, in, class string, args ...stri
 		t.Fatalf("%s: %v", class, err)
 	}
 	return string(out)
+}
+
+// TestMilvusOnBroker checks that a source runs on each broker, where kitestream looks for it, and that two of them don't
+// meet.
+func TestMilvusOnBroker(t *testing.T) {
+	pulsar, kafka := servers.SharedPulsar(t), servers.SharedKafka(t)
+	for mq, want := range map[string]struct {
+		broker servers.Broker
+		url    string
+	}{
+		servers.PulsarMQ: {pulsar, pulsar.URL},
+		servers.KafkaMQ:  {kafka, kafka.Addr},
+	} {
+		t.Run(mq, func(t *testing.T) {
+			t.Parallel()
+			shared := servers.SourceOn(t, mq)
+			if shared.MQ != mq || shared.MQURL != want.url {
+				t.Errorf("shared source's queue is %s at %s, want %s at %s", shared.MQ, shared.MQURL, mq, want.url)
+			}
+			for _, v := range []string{"KITESTREAM_SOURCE_MQ=" + mq, "KITESTREAM_SOURCE_MQ_URL=" + want.url} {
+				if env := shared.SourceEnv(); !slices.Contains(env, v) {
+					t.Errorf("%s is not in %v", v, env)
+				}
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			defer cancel()
+			own, err := servers.StartMilvus(ctx, servers.MilvusConfig{Dir: t.TempDir(), Broker: want.broker, QuickRestart: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := own.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			write(ctx, t, shared.Addr, 3000, 1024) // fills more than a message, of 5 MiB
+			write(ctx, t, own.Addr, 50, 4)         // the same collection, on channels of the same number
+			if err := own.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			if err := own.Restart(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if got := count(ctx, t, own.Addr); got != 50 {
+				t.Errorf("%d rows in a Milvus of its own after a crash, want 50", got)
+			}
+			if got := count(ctx, t, shared.Addr); got != 3000 {
+				t.Errorf("%d rows in the shared Milvus, want 3000", got)
+			}
+		})
+	}
 }

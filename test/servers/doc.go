@@ -1,6 +1,6 @@
 // Package servers runs the real servers that tests, benchmarks and the demo need, without containers: Milvus 2.3.5
 // standalone from its PyPI wheel, with its embedded etcd and, as a source, its embedded NATS queue (natsmq); and, for a
-// source on one of them, Pulsar 4.0.8 standalone and Kafka 3.9.1 from their Maven artifacts.
+// source on one of them, Pulsar 4.0.8 standalone and Kafka 3.9.1 by Maven.
 //
 // What flows in is a folder and a kind of queue; what flows out are addresses. Every port is on 127.0.0.1 but those of
 // Milvus's internal components, which this version opens on all interfaces whatever its settings say. Linux on amd64

@@ -19,7 +19,7 @@ import (
 // processes may call it at once. It needs python3 with pip.
 func Fetch(ctx context.Context) error { return milvusRelease().install(ctx) }
 
-// FetchBrokers installs Pulsar and Kafka like Fetch: 300 MB from Maven's repository, about 40 s. It needs mvn.
+// FetchBrokers installs Pulsar and Kafka like Fetch: 300 MB from Maven's repository, about 20 s. It needs mvn.
 func FetchBrokers(ctx context.Context) error {
 	// One after the other: Maven 3 is not made for two that fill the same local repository.
 	if err := pulsarRelease().install(ctx); err != nil {

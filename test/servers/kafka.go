@@ -34,7 +34,7 @@ type Kafka struct {
 	conf KafkaConfig
 }
 
-// StartKafka starts a server and returns when it serves clients, which takes about 5 s, and 10 s after a Kill: then
+// StartKafka starts a server and returns when it serves clients, which takes about 2 s, and 8 s after a Kill: then
 // Kafka waits for its own old session. Ctx limits the start, not the server's life.
 func StartKafka(ctx context.Context, c KafkaConfig) (*Kafka, error) {
 	k := newKafka(c)

@@ -53,8 +53,8 @@ func kafkaRelease() release {
 	}
 }
 
-// downloadPulsar needs the distribution's tarball alone: what it depends on is inside, and Maven would look for those in
-// repositories that are gone.
+// downloadPulsar asks for the distribution's tarball alone, not for what its description says that it depends on: that is
+// inside.
 func downloadPulsar(ctx context.Context, tmp, folder string) error {
 	downloads := filepath.Join(tmp, "downloads")
 	if err := maven(ctx, dependency+"copy", "-Dartifact="+pulsarArtifact, "-DoutputDirectory="+downloads); err != nil {

@@ -70,7 +70,7 @@ var ErrNotInstalled = errors.New("server is not installed: run 'make servers'")
 // ErrShared says that the server belongs to another process and is used by other tests too.
 var ErrShared = errors.New("server is shared: start one of your own")
 
-// StartMilvus starts a server and returns when it is healthy, which takes about 10 s. Ctx limits the start, not the
+// StartMilvus starts a server and returns when it is healthy, which takes about 3 s. Ctx limits the start, not the
 // server's life.
 func StartMilvus(ctx context.Context, c MilvusConfig) (*Milvus, error) {
 	m := newMilvus(c)
@@ -81,8 +81,11 @@ func StartMilvus(ctx context.Context, c MilvusConfig) (*Milvus, error) {
 		return nil, err
 	}
 	m.state.MQ = m.conf.MQ
-	if m.state.Channels == "" {
-		m.state.Channels = "ks-" + rand.Text()[:8]
+	if m.conf.Broker != nil {
+		m.state.MQURL = m.conf.Broker.queue().url
+		if m.state.Channels == "" {
+			m.state.Channels = "ks-" + rand.Text()[:8]
+		}
 	}
 	m.address()
 	if err := m.start(ctx); err != nil {
@@ -116,7 +119,7 @@ func (m *Milvus) setQueue() error {
 		if c.MQ != "" && c.MQ != q.mq {
 			return fmt.Errorf("start Milvus on %s: the broker is a %s", c.MQ, q.mq)
 		}
-		c.MQ, m.state.MQURL = q.mq, q.url
+		c.MQ = q.mq
 		return nil
 	}
 	switch c.MQ {

@@ -97,7 +97,7 @@ func (m *Milvus) settings() map[string]string {
 		"natsmq.server.storeDir":            filepath.Join(m.Dir, "nats"),
 		"natsmq.server.monitor.logFile":     filepath.Join(m.Dir, "nats.log"),
 		"log.level":                         "warn",
-		"common.gracefulStopTimeout":        "10",    // seconds, of 1800: Stop does not wait longer than that anyway
+		"common.gracefulStopTimeout":        "1",     // seconds, of 1800: a node waits this long for others to take over, and there are none
 		"queryCoord.checkInterval":          "200",   // ms, of 1000: loading a collection takes this long several times
 		"queryCoord.distPullInterval":       "200",   // ms, of 500: likewise
 		"dataCoord.enableGarbageCollection": "false", // nothing lives long enough

@@ -17,10 +17,13 @@ import (
 	"kitestream/test/servers"
 )
 
-func TestMain(m *testing.M) { os.Exit(servers.Main(m, servers.RoleTarget)) }
+func TestMain(m *testing.M) {
+	os.Exit(servers.Main(m, servers.RoleTarget, servers.RoleSourcePulsar, servers.RoleSourceKafka))
+}
 
 // TestMilvusCrash is what every crash test stands on: a killed Milvus has its rows and its queue again.
 func TestMilvusCrash(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	m, err := servers.StartMilvus(ctx, servers.MilvusConfig{Dir: t.TempDir(), MQ: servers.NATSMQ, QuickRestart: true})
@@ -36,7 +39,7 @@ func TestMilvusCrash(t *testing.T) {
 		t.Fatal("a second Milvus started on the same folder")
 	}
 	const rows = 100
-	write(ctx, t, m.Addr, rows)
+	write(ctx, t, m.Addr, rows, 4)
 	addr, pid := m.Addr, m.Pid
 	if err := m.Kill(); err != nil {
 		t.Fatal(err)
@@ -83,7 +86,8 @@ func TestShared(t *testing.T) {
 
 const collection = "crash"
 
-func write(ctx context.Context, t *testing.T, addr string, rows int) {
+// write makes the collection and inserts so many rows in one call.
+func write(ctx context.Context, t *testing.T, addr string, rows, dim int) {
 	t.Helper()
 	c, err := client.NewClient(ctx, client.Config{Address: addr})
 	if err != nil {
@@ -92,15 +96,16 @@ func write(ctx context.Context, t *testing.T, addr string, rows int) {
 	defer c.Close()
 	schema := entity.NewSchema().WithName(collection).
 		WithField(entity.NewField().WithName("id").WithDataType(entity.FieldTypeInt64).WithIsPrimaryKey(true)).
-		WithField(entity.NewField().WithName("v").WithDataType(entity.FieldTypeFloatVector).WithDim(4))
+		WithField(entity.NewField().WithName("v").WithDataType(entity.FieldTypeFloatVector).WithDim(int64(dim)))
 	if err := c.CreateCollection(ctx, schema, 2); err != nil {
 		t.Fatal(err)
 	}
 	ids, vectors := make([]int64, rows), make([][]float32, rows)
 	for i := range rows {
-		ids[i], vectors[i] = int64(i), []float32{float32(i), 0, 0, 0}
+		ids[i], vectors[i] = int64(i), make([]float32, dim)
+		vectors[i][0] = float32(i)
 	}
-	if _, err := c.Insert(ctx, collection, "", entity.NewColumnInt64("id", ids), entity.NewColumnFloatVector("v", 4, vectors)); err != nil {
+	if _, err := c.Insert(ctx, collection, "", entity.NewColumnInt64("id", ids), entity.NewColumnFloatVector("v", dim, vectors)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -2,7 +2,6 @@ package servers
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -44,76 +43,6 @@ type program interface {
 
 // kind is the title of a kind of server, for messages, and the base name of its executable.
 type kind struct{ title, exe string }
-
-// state is what a folder remembers of its server, in a file such as milvus.json.
-type state struct {
-	PortBase int    `json:"port_base"` // first of the block's ports
-	Pid      int    `json:"pid"`
-	MQ       string `json:"mq,omitempty"`       // Milvus's kind of queue
-	MQURL    string `json:"mq_url,omitempty"`   // and its address; empty when it can't be read
-	Channels string `json:"channels,omitempty"` // what the names of Milvus's channels begin with on a broker
-}
-
-func (p *process) stateFile() string {
-	return filepath.Join(p.Dir, strings.ToLower(p.kind.title)+".json")
-}
-
-// resume makes the folder and claims ports: the old ones, when the folder has been used before.
-func (p *process) resume() (err error) {
-	if p.Dir, err = filepath.Abs(p.Dir); err != nil {
-		return fmt.Errorf("resolve the folder of %s: %w", p.kind.title, err)
-	}
-	if err := os.MkdirAll(p.Dir, 0o755); err != nil {
-		return fmt.Errorf("make the folder of %s: %w", p.kind.title, err)
-	}
-	if p.readState() != nil { // a new folder, or one whose start was cut short
-		p.state = state{}
-		p.state.PortBase, p.lock, err = freeBlock()
-		return err
-	}
-	if p.running() {
-		return fmt.Errorf("start %s in %s: it runs already, as process %d", p.kind.title, p.Dir, p.Pid)
-	}
-	if p.lock, err = claim(p.state.PortBase); err != nil {
-		return fmt.Errorf("start %s in %s on its old ports: %w", p.kind.title, p.Dir, err)
-	}
-	return nil
-}
-
-// find takes up the server that another process runs in the folder.
-func (p *process) find() error {
-	if err := p.readState(); err != nil {
-		return fmt.Errorf("find %s in %s: %w", p.kind.title, p.Dir, err)
-	}
-	if !p.running() {
-		return fmt.Errorf("find %s in %s: process %d is not running", p.kind.title, p.Dir, p.Pid)
-	}
-	return nil
-}
-
-func (p *process) readState() error {
-	b, err := os.ReadFile(p.stateFile())
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(b, &p.state); err != nil {
-		return fmt.Errorf("read %s: %w", p.stateFile(), err)
-	}
-	p.Pid = p.state.Pid
-	return nil
-}
-
-func (p *process) saveState() error {
-	p.state.Pid = p.Pid
-	b, err := json.Marshal(p.state)
-	if err == nil {
-		err = writeFile(p.stateFile(), b)
-	}
-	if err != nil {
-		return fmt.Errorf("save %s: %w", p.stateFile(), err)
-	}
-	return nil
-}
 
 // addr is the address of one of the block's ports.
 func (p *process) addr(offset int) string {
@@ -235,8 +164,9 @@ func (p *process) Signal(sig syscall.Signal) error {
 	return nil
 }
 
-// Close stops the server and gives its ports back.
-func (p *process) Close() error { return errors.Join(p.Stop(), p.Detach()) }
+// Close ends the server as Kill does and gives its ports back. It is the end of a server whose folder goes with it: no
+// time is spent on an orderly one.
+func (p *process) Close() error { return errors.Join(p.kill(), p.Detach()) }
 
 // Detach gives up a server that was started Detached, leaving it running.
 func (p *process) Detach() error {
@@ -268,7 +198,7 @@ func (p *process) ended(within time.Duration) bool {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if p.cmd == nil && !p.running() {
+		if p.cmd == nil && !p.running() && gone(p.Pid) {
 			return true
 		}
 		select {
@@ -305,6 +235,21 @@ func (p *process) running() bool {
 	return err == nil && os.SameFile(cwd, dir)
 }
 
+// gone reports whether a process has no thread left that could keep its files open, and with them the claim to its ports.
+// An ending process loses its executable well before that.
+func gone(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
+	}
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		return true
+	}
+	_, state, _ := strings.Cut(string(b), ") ") // behind the name
+	return strings.HasPrefix(state, "Z") && len(threads) == 1
+}
+
 // get is the beginning of what a server answers to a GET, or nothing when it does not.
 func get(ctx context.Context, url string) string {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
@@ -323,13 +268,4 @@ func get(ctx context.Context, url string) string {
 		return ""
 	}
 	return string(b)
-}
-
-// writeFile replaces a file at once, so that a reader never sees half of it.
-func writeFile(name string, b []byte) error {
-	tmp := fmt.Sprintf("%s.%d", name, os.Getpid())
-	if err := os.WriteFile(tmp, b, 0o644); err != nil {
-		return err
-	}
-	return os.Rename(tmp, name)
 }

@@ -49,7 +49,7 @@ const (
 	portProxy    = 5 // nobody of ours listens there
 )
 
-// StartPulsar starts a server and returns when it serves clients, which takes about 10 s. Ctx limits the start, not the
+// StartPulsar starts a server and returns when it serves clients, which takes about 5 s. Ctx limits the start, not the
 // server's life.
 func StartPulsar(ctx context.Context, c PulsarConfig) (*Pulsar, error) {
 	p := newPulsar(c)
@@ -144,6 +144,9 @@ func (p *Pulsar) settings() map[string]string {
 		"brokerDeleteInactiveTopicsEnabled": "false",
 		"defaultRetentionTimeInMinutes":     "10080",
 		"defaultRetentionSizeInMB":          "-1",
+		// As the chart too: Milvus fills messages up to the stock limit of 5 MiB, and then adds a little.
+		"maxMessageSize":         "104857600",
+		"nettyMaxFrameSizeBytes": "104867840",
 		// A nearly full disk is still a disk to test on.
 		"diskUsageThreshold":     "0.99",
 		"diskUsageWarnThreshold": "0.98",

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,84 +17,159 @@ import (
 // Role names a server that tests share. Its folder is in the environment variable of Role.Env.
 type Role string
 
-// The shared servers: a source on natsmq, and two targets.
+// The shared servers: a source on natsmq, two targets, the brokers, and a source on each of them.
 const (
-	RoleSource  Role = "SOURCE"
-	RoleTarget  Role = "TARGET"
-	RoleTarget2 Role = "TARGET2"
+	RoleSource       Role = "SOURCE"
+	RoleTarget       Role = "TARGET"
+	RoleTarget2      Role = "TARGET2"
+	RolePulsar       Role = "PULSAR"
+	RoleKafka        Role = "KAFKA"
+	RoleSourcePulsar Role = "SOURCE_PULSAR"
+	RoleSourceKafka  Role = "SOURCE_KAFKA"
 )
+
+// Roles are all of them.
+func Roles() []Role {
+	return []Role{RoleSource, RoleTarget, RoleTarget2, RolePulsar, RoleKafka, RoleSourcePulsar, RoleSourceKafka}
+}
 
 // Env is the name of the environment variable that says where the server of this role runs.
 func (r Role) Env() string { return "KITESTREAM_TEST_" + string(r) + "_DIR" }
 
-func (r Role) mq() string {
-	if r == RoleSource {
-		return NATSMQ
+// broker is the role that this one's server keeps its queue in; empty for none.
+func (r Role) broker() Role {
+	switch r {
+	case RoleSourcePulsar:
+		return RolePulsar
+	case RoleSourceKafka:
+		return RoleKafka
 	}
-	return RocksMQ
+	return ""
 }
 
-// startTime is enough for three servers that start at once on two busy cores.
-const startTime = 3 * time.Minute
+// startTime is enough for all servers to start on two busy cores.
+const startTime = 5 * time.Minute
 
 // Shared is a set of servers that several test binaries use.
 type Shared struct {
 	dir     string
 	env     []string
-	started []*Milvus
+	started [][]io.Closer // those of the second start stand on those of the first
 }
 
-// Share starts, all at once, the servers of those roles that the environment does not name already.
+// Share starts the servers of those roles that the environment does not name already, and the brokers that they need:
+// first, all at once, what needs no broker, then the rest.
 func Share(ctx context.Context, roles ...Role) (*Shared, error) {
 	dir, err := os.MkdirTemp("", "kitestream-servers-")
 	if err != nil {
 		return nil, fmt.Errorf("make a folder for servers: %w", err)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, startTime, fmt.Errorf("not healthy after %s", startTime))
+	ctx, cancel := context.WithTimeoutCause(ctx, startTime, fmt.Errorf("not ready after %s", startTime))
 	defer cancel()
 	s := &Shared{dir: dir}
-	found := make([]*Milvus, len(roles))
-	errs := make([]error, len(roles))
-	var wg sync.WaitGroup
-	for i, r := range roles {
-		if os.Getenv(r.Env()) != "" {
-			continue
-		}
-		own := filepath.Join(dir, string(r))
-		s.env = append(s.env, r.Env()+"="+own)
-		wg.Go(func() { found[i], errs[i] = StartMilvus(ctx, MilvusConfig{Dir: own, MQ: r.mq()}) })
+	first, second := missing(roles)
+	if err = s.start(ctx, first); err == nil {
+		err = s.start(ctx, second)
 	}
-	wg.Wait()
-	for _, m := range found {
-		if m != nil {
-			s.started = append(s.started, m)
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
+	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
+// missing are the roles to start: those that need no broker, and those that do.
+func missing(roles []Role) (first, second []Role) {
+	for _, r := range roles {
+		switch {
+		case os.Getenv(r.Env()) != "":
+		case r.broker() == "":
+			first = append(first, r)
+		default:
+			second = append(second, r)
+			if os.Getenv(r.broker().Env()) == "" {
+				first = append(first, r.broker())
+			}
+		}
+	}
+	for _, l := range []*[]Role{&first, &second} {
+		slices.Sort(*l)
+		*l = slices.Compact(*l)
+	}
+	return first, second
+}
+
+// start starts the servers of the roles, all at once.
+func (s *Shared) start(ctx context.Context, roles []Role) error {
+	found := make([]io.Closer, len(roles))
+	errs := make([]error, len(roles))
+	var wg sync.WaitGroup
+	for i, r := range roles {
+		wg.Go(func() { found[i], errs[i] = s.startOne(ctx, r) })
+	}
+	wg.Wait()
+	var started []io.Closer
+	for i, r := range roles {
+		if errs[i] == nil {
+			started = append(started, found[i])
+			s.env = append(s.env, r.Env()+"="+s.folder(r))
+		}
+	}
+	s.started = append(s.started, started)
+	return errors.Join(errs...)
+}
+
+func (s *Shared) startOne(ctx context.Context, r Role) (io.Closer, error) {
+	c := MilvusConfig{Dir: s.folder(r)}
+	var err error
+	switch r {
+	case RolePulsar:
+		return StartPulsar(ctx, PulsarConfig{Dir: c.Dir})
+	case RoleKafka:
+		return StartKafka(ctx, KafkaConfig{Dir: c.Dir})
+	case RoleSourcePulsar:
+		c.Broker, err = OpenPulsar(s.folder(RolePulsar))
+	case RoleSourceKafka:
+		c.Broker, err = OpenKafka(s.folder(RoleKafka))
+	case RoleSource:
+		c.MQ = NATSMQ
+	case RoleTarget, RoleTarget2:
+	default:
+		err = fmt.Errorf("no server has the role %q", r)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return StartMilvus(ctx, c)
+}
+
+// folder is where the server of the role runs, or shall.
+func (s *Shared) folder(r Role) string {
+	if dir := os.Getenv(r.Env()); dir != "" {
+		return dir
+	}
+	return filepath.Join(s.dir, string(r))
+}
+
 // Env says where the started servers are, as NAME=folder.
 func (s *Shared) Env() []string { return s.env }
 
-// Servers are those that were started.
-func (s *Shared) Servers() []*Milvus { return s.started }
-
-// Close stops the servers, all at once, and removes their folders.
+// Close stops the servers, each Milvus before its broker, and removes their folders.
 func (s *Shared) Close() error {
-	errs := make([]error, len(s.started))
-	var wg sync.WaitGroup
-	for i, m := range s.started {
-		wg.Go(func() { errs[i] = m.Close() })
+	var errs []error
+	for _, started := range slices.Backward(s.started) {
+		failed := make([]error, len(started))
+		var wg sync.WaitGroup
+		for i, server := range started {
+			wg.Go(func() { failed[i] = server.Close() })
+		}
+		wg.Wait()
+		errs = append(errs, failed...)
 	}
-	wg.Wait()
 	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
 }
 
-// Main runs the tests of a binary that calls Source, Target or Target2; its result is for os.Exit. It starts what
-// 'make test' has not started already:
+// Main runs the tests of a binary that calls Source, Target and so on; its result is for os.Exit. It starts what 'make
+// test' has not started already:
 //
 //	func TestMain(m *testing.M) { os.Exit(servers.Main(m, servers.RoleSource)) }
 func Main(m *testing.M, roles ...Role) int {
@@ -127,30 +204,57 @@ func (s *Shared) export() error {
 // test's own.
 func Source(t testing.TB) *Milvus {
 	t.Helper()
-	return attach(t, RoleSource)
+	return attach(t, RoleSource, Open)
+}
+
+// SourceOn is the Milvus on that kind of queue that tests share, like Source: NATSMQ, PulsarMQ or KafkaMQ.
+func SourceOn(t testing.TB, mq string) *Milvus {
+	t.Helper()
+	switch mq {
+	case PulsarMQ:
+		return attach(t, RoleSourcePulsar, Open)
+	case KafkaMQ:
+		return attach(t, RoleSourceKafka, Open)
+	case NATSMQ:
+		return Source(t)
+	}
+	t.Fatalf("no shared source runs on %q", mq)
+	return nil
 }
 
 // Target is a Milvus that tests share as one to write to, like Source.
 func Target(t testing.TB) *Milvus {
 	t.Helper()
-	return attach(t, RoleTarget)
+	return attach(t, RoleTarget, Open)
 }
 
 // Target2 is a second Target.
 func Target2(t testing.TB) *Milvus {
 	t.Helper()
-	return attach(t, RoleTarget2)
+	return attach(t, RoleTarget2, Open)
 }
 
-func attach(t testing.TB, r Role) *Milvus {
+// SharedPulsar is the Pulsar that tests share, also under SourceOn. Names of topics must be the test's own.
+func SharedPulsar(t testing.TB) *Pulsar {
+	t.Helper()
+	return attach(t, RolePulsar, OpenPulsar)
+}
+
+// SharedKafka is the Kafka that tests share, like SharedPulsar.
+func SharedKafka(t testing.TB) *Kafka {
+	t.Helper()
+	return attach(t, RoleKafka, OpenKafka)
+}
+
+func attach[S any](t testing.TB, r Role, open func(dir string) (*S, error)) *S {
 	t.Helper()
 	dir := os.Getenv(r.Env())
 	if dir == "" {
 		t.Fatalf("%s is not set: run 'make test', or call servers.Main in TestMain", r.Env())
 	}
-	m, err := Open(dir)
+	s, err := open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return m
+	return s
 }

@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// With runs a command that finds the shared source and both shared targets in its environment, and stops them when it
-// has ended. The end of ctx ends the command. The error is an *exec.ExitError when the command said no.
-func With(ctx context.Context, command []string) error {
+// With runs a command that finds the shared servers of the roles in its environment, and stops them when it has ended.
+// The end of ctx ends the command. The error is an *exec.ExitError when the command said no.
+func With(ctx context.Context, roles []Role, command []string) error {
 	began := time.Now()
-	s, err := Share(ctx, RoleSource, RoleTarget, RoleTarget2)
+	s, err := Share(ctx, roles...)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%d Milvus servers started in %.0f s\n", len(s.Servers()), time.Since(began).Seconds())
+	fmt.Printf("%d servers started in %.0f s\n", len(s.Env()), time.Since(began).Seconds())
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), s.Env()...)

@@ -1,9 +1,12 @@
-// Command milvus runs the real Milvus servers of tests by hand and for the Makefile:
+// Command milvus runs the real servers of tests by hand and for the Makefile:
 //
-//	milvus fetch                               install the server, once
-//	milvus start [-mq KIND] [-set K=V]... DIR  start one that stays, with its data in DIR; prints its addresses
+//	milvus fetch                               install Milvus, Pulsar and Kafka, once
+//	milvus start [-mq KIND] [-set K=V]... DIR  start a Milvus that stays, with its data in DIR; prints its addresses
 //	milvus stop DIR                            stop it
-//	milvus with COMMAND...                     run a command with the shared source and targets, and stop them
+//	milvus with [-roles LIST] COMMAND...       run a command with shared servers, and stop them
+//
+// KIND is natsmq, rocksmq, pulsar or kafka; the broker of the latter two runs in DIR too. LIST is some of SOURCE,
+// TARGET, TARGET2, PULSAR, KAFKA, SOURCE_PULSAR and SOURCE_KAFKA, by default the first three, or "all".
 package main
 
 import (
@@ -14,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -41,15 +45,11 @@ func run(ctx context.Context, args []string) error {
 	case len(args) >= 2 && args[0] == "start":
 		return start(ctx, args[1:])
 	case len(args) == 2 && args[0] == "stop":
-		m, err := servers.Open(args[1])
-		if err != nil {
-			return err
-		}
-		return m.Stop()
+		return stop(args[1])
 	case len(args) >= 2 && args[0] == "with":
-		return servers.With(ctx, args[1:])
+		return with(ctx, args[1:])
 	}
-	return errors.New("want fetch, start [-mq KIND] [-set KEY=VALUE] DIR, stop DIR, or with COMMAND")
+	return errors.New("want fetch, start [-mq KIND] [-set KEY=VALUE] DIR, stop DIR, or with [-roles LIST] COMMAND")
 }
 
 func start(ctx context.Context, args []string) error {
@@ -65,10 +65,77 @@ func start(ctx context.Context, args []string) error {
 		return err
 	}
 	c.Dir = f.Arg(0)
-	m, err := servers.StartMilvus(ctx, c)
+	broker, err := startBroker(ctx, c.MQ, brokerDir(c.Dir))
 	if err != nil {
 		return err
 	}
+	c.Broker = broker
+	m, err := servers.StartMilvus(ctx, c)
+	if err != nil {
+		return errors.Join(err, stopBroker(c.Dir))
+	}
 	fmt.Printf("pid %d\nmilvus %s\netcd %s\nmetrics %s\nqueue %s\n", m.Pid, m.URI, m.EtcdEndpoint, m.MetricsAddr, m.MQURL)
 	return m.Detach()
+}
+
+func brokerDir(dir string) string { return filepath.Join(dir, "broker") }
+
+// startBroker starts what the kind of queue needs, if anything.
+func startBroker(ctx context.Context, mq, dir string) (servers.Broker, error) {
+	switch mq {
+	case servers.PulsarMQ:
+		p, err := servers.StartPulsar(ctx, servers.PulsarConfig{Dir: dir, Detached: true})
+		if err != nil {
+			return nil, err
+		}
+		return p, p.Detach()
+	case servers.KafkaMQ:
+		k, err := servers.StartKafka(ctx, servers.KafkaConfig{Dir: dir, Detached: true})
+		if err != nil {
+			return nil, err
+		}
+		return k, k.Detach()
+	}
+	return nil, nil
+}
+
+func stop(dir string) error {
+	m, err := servers.Open(dir)
+	if err == nil {
+		err = m.Stop()
+	}
+	return errors.Join(err, stopBroker(dir))
+}
+
+// stopBroker stops the broker of a Milvus's folder, if one runs there.
+func stopBroker(dir string) error {
+	if p, err := servers.OpenPulsar(brokerDir(dir)); err == nil {
+		return p.Stop()
+	}
+	if k, err := servers.OpenKafka(brokerDir(dir)); err == nil {
+		return k.Stop()
+	}
+	return nil
+}
+
+func with(ctx context.Context, args []string) error {
+	roles := []servers.Role{servers.RoleSource, servers.RoleTarget, servers.RoleTarget2}
+	f := flag.NewFlagSet("milvus with", flag.ContinueOnError)
+	f.Func("roles", "the servers to start, separated by commas, or `all`", func(s string) error {
+		if roles = servers.Roles(); s == "all" {
+			return nil
+		}
+		roles = nil
+		for r := range strings.SplitSeq(s, ",") {
+			roles = append(roles, servers.Role(r))
+		}
+		return nil
+	})
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if f.NArg() == 0 {
+		return errors.New("with: want a command")
+	}
+	return servers.With(ctx, roles, f.Args())
 }
