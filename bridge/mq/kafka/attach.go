@@ -9,8 +9,14 @@ import (
 	"kitestream/bridge/mq"
 )
 
-// reasonRemoved is the reason of a gap in a topic that is otherwise the one it was.
-const reasonRemoved = "it has been removed from the topic (by age, size or hand)"
+// Reasons of a gap.
+const (
+	reasonRemoved  = "it has been removed from the topic (by age, size or hand)"
+	reasonDeleted  = "the topic has been deleted"
+	reasonReplaced = "the topic was deleted and created anew"
+	reasonOther    = "another message stands there now, so the topic was replaced or cut short"
+	reasonShort    = "the topic was replaced or cut short"
+)
 
 // How long a broker must keep saying what would end a reader for good, but which may pass: one that was just started may
 // not have heard of a topic, and one that was just elected may not know how far the log is committed.
@@ -45,16 +51,16 @@ func (p place) end() int64 {
 
 // suspicion is a gap that is not certain yet.
 type suspicion struct {
-	reason string
+	reason string // without what may change from one look to the next
 	since  time.Time
 	count  int
 }
 
 // suspect returns the gap once the broker has shown it for long enough, until then an error to try again after.
-func (r *reader) suspect(before suspicion, gap *mq.GapError, long time.Duration) error {
+func (r *reader) suspect(before suspicion, gap *mq.GapError, reason string, long time.Duration) error {
 	s := before
-	if s.reason != gap.Reason {
-		s = suspicion{reason: gap.Reason, since: time.Now()}
+	if s.reason != reason {
+		s = suspicion{reason: reason, since: time.Now()}
 	}
 	s.count++
 	r.suspicion = s
@@ -75,10 +81,11 @@ func (r *reader) attach(ctx context.Context) (*feed, error) {
 	at, err := r.link.lookUp(ctx2, r.channel)
 	switch {
 	case errors.Is(err, errAbsent) && r.place.known: // somebody read that position, so there was a topic
-		return nil, r.suspect(before, r.gap("", "the topic has been deleted"), absentFor)
+		return nil, r.suspect(before, r.gap("", reasonDeleted), reasonDeleted, absentFor)
 	case err != nil:
 		return nil, err
 	}
+	r.brokers = at.brokers
 	first, err := r.link.offset(ctx2, at, oldest, uncommitted)
 	if err != nil {
 		return nil, err
@@ -86,7 +93,7 @@ func (r *reader) attach(ctx context.Context) (*feed, error) {
 	start := first
 	if r.place.known {
 		if r.replaced(at) {
-			return nil, r.gap(mark{offset: first}.position(), "the topic was deleted and created anew")
+			return nil, r.gap(mark{offset: first}.position(), reasonReplaced)
 		}
 		end, err := r.link.offset(ctx2, at, newest, uncommitted)
 		if err != nil {
@@ -96,8 +103,8 @@ func (r *reader) attach(ctx context.Context) (*feed, error) {
 		case r.place.wanted() < first:
 			return nil, r.gap(found, reasonRemoved)
 		case end < r.place.end():
-			reason := fmt.Sprintf("the topic ends at %d, so it was replaced or cut short", end)
-			return nil, r.suspect(before, r.gap(found, reason), shortFor)
+			gap := r.gap(found, fmt.Sprintf("the topic ends at %d, so %s", end, reasonShort))
+			return nil, r.suspect(before, gap, reasonShort, shortFor)
 		}
 		start = max(r.place.at.offset, first)
 	}

@@ -145,7 +145,6 @@ const (
 // options are the client options that follow from the configuration. The client never retries: the reader does.
 func (c Config) options() ([]kgo.Opt, error) {
 	opts := []kgo.Opt{
-		kgo.SeedBrokers(c.brokers()...),
 		kgo.ClientID("kitestream-bridge"),
 		kgo.SoftwareNameAndVersion("kitestream", "bridge"),
 		kgo.DisableClientMetrics(),

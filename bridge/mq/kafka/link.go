@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"slices"
+	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -32,11 +35,13 @@ const (
 type link struct{ cl *kgo.Client }
 
 // dial makes a link. It connects when something is asked, and again whenever that is necessary.
-func dial(cfg Config, more ...kgo.Opt) (*link, error) {
+// Brokers are addresses besides those of the configuration.
+func dial(cfg Config, brokers []string, more ...kgo.Opt) (*link, error) {
 	opts, err := cfg.options()
 	if err != nil {
 		return nil, fmt.Errorf("configure Kafka client: %w", err)
 	}
+	opts = append(opts, kgo.SeedBrokers(slices.Concat(cfg.brokers(), brokers)...))
 	cl, err := kgo.NewClient(append(opts, more...)...)
 	if err != nil {
 		return nil, fmt.Errorf("configure Kafka client: %w", err)
@@ -53,6 +58,8 @@ type leader struct {
 	id     [16]byte // differs for a topic that was created anew; zero when the broker knows none (before Kafka 2.8)
 	broker int32
 	epoch  int32
+
+	brokers []string // addresses of all of the cluster
 }
 
 // lookUp finds a topic, and does not create it. errAbsent is what one broker says: one that was just started may
@@ -83,10 +90,18 @@ func (l *link) lookUp(ctx context.Context, topic string) (leader, error) {
 			if err := kerr.ErrorForCode(p.ErrorCode); err != nil && p.Leader < 0 {
 				return leader{}, fmt.Errorf("look up the leader of topic %s: %w", topic, err)
 			}
-			return leader{topic: topic, id: t.TopicID, broker: p.Leader, epoch: p.LeaderEpoch}, nil
+			return leader{topic, t.TopicID, p.Leader, p.LeaderEpoch, addresses(got.Brokers)}, nil
 		}
 	}
 	return leader{}, fmt.Errorf("look up topic %s: %w", topic, errAnswer)
+}
+
+func addresses(brokers []kmsg.MetadataResponseBroker) []string {
+	all := make([]string, len(brokers))
+	for i, b := range brokers {
+		all[i] = net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))
+	}
+	return all
 }
 
 // offset asks where the log begins (oldest) or what its next message's offset is (newest).

@@ -27,20 +27,28 @@ func TestMilvus(t *testing.T) {
 	k := startKafka(t, nil)
 	ctx, cancel := context.WithTimeout(t.Context(), milvusUp)
 	defer cancel()
-	m, err := servers.StartMilvus(ctx, servers.MilvusConfig{Dir: t.TempDir(), Broker: k})
+	m, err := servers.StartMilvus(ctx, servers.MilvusConfig{
+		Dir: t.TempDir(), Broker: k, Set: map[string]string{"rootCoord.dmlChannelNum": "1"},
+	})
 	must(t, err)
 	defer func() { must(t, m.Close()) }()
-	insertTwoRows(t, m)
-	channel, start := startPosition(t, m.EtcdEndpoint)
-	t.Logf("collection starts at %x of %s", start, channel)
 	q := connect(t, k.Addr)
-	from, err := q.FromMilvus(start)
-	must(t, err)
-	r, err := q.Open(t.Context(), channel, from)
-	must(t, err)
-	defer func() { must(t, r.Close()) }()
-
-	last := expectCollection(t, q, r, from)
+	var r mq.Reader
+	var last milvusMessage
+	var channel string
+	for _, collection := range []string{"first", "second"} { // of one channel, so the second starts behind the first
+		insertTwoRows(t, m, collection)
+		var start []byte
+		channel, start = startPosition(t, m.EtcdEndpoint, collection)
+		from, err := q.FromMilvus(start)
+		must(t, err)
+		t.Logf("%s starts at %x, %s, of %s", collection, start, from, channel)
+		if (offset(t, from) == 0) != (collection == "first") {
+			t.Errorf("the %s collection starts at %s", collection, from)
+		}
+		r = open(t, q, channel, from)
+		last = expectCollection(t, q, r, from)
+	}
 	for ticks := 0; ticks < 10; {
 		if last = follow(t, r, last); last.kind == commonpb.MsgType_TimeTick {
 			ticks++
@@ -81,15 +89,15 @@ func expectCollection(t *testing.T, q mq.Queue, r mq.Reader, from mq.Position) m
 }
 
 // insertTwoRows makes a collection and inserts into it.
-func insertTwoRows(t *testing.T, m *servers.Milvus) {
+func insertTwoRows(t *testing.T, m *servers.Milvus, name string) {
 	t.Helper()
 	sdk, err := client.NewClient(t.Context(), client.Config{Address: m.Addr})
 	must(t, err)
-	schema := entity.NewSchema().WithName("kafka_test").
+	schema := entity.NewSchema().WithName(name).
 		WithField(entity.NewField().WithName("id").WithDataType(entity.FieldTypeInt64).WithIsPrimaryKey(true)).
 		WithField(entity.NewField().WithName("v").WithDataType(entity.FieldTypeFloatVector).WithDim(4))
 	must(t, sdk.CreateCollection(t.Context(), schema, 1))
-	_, err = sdk.Insert(t.Context(), "kafka_test", "", entity.NewColumnInt64("id", []int64{1, 2}),
+	_, err = sdk.Insert(t.Context(), name, "", entity.NewColumnInt64("id", []int64{1, 2}),
 		entity.NewColumnFloatVector("v", 4, [][]float32{{1, 2, 3, 4}, {5, 6, 7, 8}}))
 	must(t, err)
 	must(t, sdk.Close())
@@ -122,20 +130,24 @@ func follow(t *testing.T, r mq.Reader, last milvusMessage) milvusMessage {
 	return m
 }
 
-// startPosition is the only collection's channel and its start position there, as Milvus keeps them in etcd:
-// etcdpb.CollectionInfo's field 11, a KeyDataPair of 1 key and 2 data.
-func startPosition(t *testing.T, endpoint string) (channel string, position []byte) {
+// startPosition is a collection's channel and its start position there, as Milvus keeps them in etcd:
+// etcdpb.CollectionInfo's field 2, the schema with its name in 1, and 11, a KeyDataPair of 1 key and 2 data.
+func startPosition(t *testing.T, endpoint, name string) (channel string, position []byte) {
 	t.Helper()
 	etcd, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}})
 	must(t, err)
 	defer func() { must(t, etcd.Close()) }()
 	got, err := etcd.Get(t.Context(), "by-dev/meta/root-coord/database/collection-info/", clientv3.WithPrefix())
 	must(t, err)
-	if len(got.Kvs) != 1 {
-		t.Fatalf("%d collections in etcd, want 1", len(got.Kvs))
+	for _, kv := range got.Kvs {
+		collection := fields(t, kv.Value)
+		if schema := fields(t, collection[2]); string(schema[1]) == name {
+			pair := fields(t, collection[11])
+			return string(pair[1]), pair[2]
+		}
 	}
-	pair := fields(t, fields(t, got.Kvs[0].Value)[11])
-	return string(pair[1]), pair[2]
+	t.Fatalf("%d collections in etcd, none is %s", len(got.Kvs), name)
+	return "", nil
 }
 
 // fields are the length-delimited fields of a protobuf message; of repeated ones the last.

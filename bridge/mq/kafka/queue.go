@@ -51,7 +51,7 @@ func connect(cfg Config, log *slog.Logger, opts ...kgo.Opt) (*Queue, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configure kafka: %w", err)
 	}
-	l, err := dial(cfg, opts...)
+	l, err := dial(cfg, nil, opts...)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +76,7 @@ func (q *Queue) Open(ctx context.Context, channel string, from mq.Position) (mq.
 	if q.closed {
 		return nil, fmt.Errorf("open channel %s: %w", channel, mq.ErrClosed)
 	}
-	l, err := dial(q.cfg, q.opts...)
+	l, err := dial(q.cfg, nil, q.opts...)
 	if err != nil {
 		return nil, fmt.Errorf("open channel %s: %w", channel, err)
 	}

@@ -31,6 +31,7 @@ type reader struct {
 
 	// run's. The gap is set before out is closed and read only after.
 	link      *link
+	brokers   []string // addresses last heard of
 	unpacker  kgo.Decompressor
 	half      int // bytes to fetch at a time
 	place     place
@@ -126,9 +127,10 @@ func silent(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// redial gives all connections up. The client would give each up only when it has waited for an answer on it too.
+// redial gives all connections up, but not what is known of the cluster. The client would give each up only when it has
+// waited for an answer on it too.
 func (r *reader) redial() {
-	l, err := dial(r.q.cfg, r.q.opts...)
+	l, err := dial(r.q.cfg, r.brokers, r.q.opts...)
 	if err != nil { // a file is not there right now
 		r.outage.log.Debug("old connections are kept", keyError, err)
 		return
@@ -142,6 +144,7 @@ func (r *reader) pause(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
+	r.outage.attempt() // an outage begins now, unless it has begun
 	t := time.NewTimer(r.outage.failed(err))
 	defer t.Stop()
 	select {
@@ -216,10 +219,9 @@ func (r *reader) accept(msgs []*kgo.Record) ([]*kgo.Record, error) {
 	}
 	r.proof = false
 	at, got := r.place.at, markOf(msgs[0])
-	const replaced = "another message stands there now, so the topic was replaced or cut short"
 	switch {
 	case got.offset == at.offset && at.stamp != 0 && got.stamp != at.stamp:
-		return nil, r.gap(got.position(), replaced)
+		return nil, r.gap(got.position(), reasonOther)
 	case got.offset > at.offset && r.place.end() > at.offset: // it has been seen, and the log still begins before it
 		return nil, r.gap(got.position(), reasonRemoved)
 	case r.place.taken:
