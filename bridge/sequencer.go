@@ -130,6 +130,7 @@ func (s *sequencer) advance(ctx context.Context, c *channel) (moved bool, err er
 			s.blocked[c.name] = why
 			return moved, nil
 		}
+		c.head.changes[c.next].payload = nil // windows are what a bridge's memory goes into
 		c.next++
 		moved = true
 	}

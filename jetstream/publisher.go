@@ -29,7 +29,7 @@ type PublisherConfig struct {
 	Epoch  uint64 // of the task's lease; a stream that was taken over in a later epoch is refused
 
 	InFlight      int               // events queued and on the way without an answer; default 512. One is slow, thousands help nobody.
-	InFlightBytes int               // bytes of events queued and on the way, one event may go over it; default 32 MiB
+	InFlightBytes int               // bytes of events queued and on the way, one event may go over it; default 8 MiB
 	AckWait       time.Duration     // without any answer for so long, the stream is read to see what it holds; default 5 s
 	Log           *slog.Logger      // default none
 	Metrics       *PublisherMetrics // default none
@@ -49,7 +49,7 @@ func (c PublisherConfig) withDefaults() (PublisherConfig, error) {
 		c.InFlight = 512
 	}
 	if c.InFlightBytes == 0 {
-		c.InFlightBytes = 32 << 20
+		c.InFlightBytes = 8 << 20
 	}
 	if c.AckWait == 0 {
 		c.AckWait = 5 * time.Second
