@@ -7,7 +7,7 @@
 // messages from there on, undecoded, each with its position; or a GapError when they can't be had without a hole.
 //
 // A Queue only ever reads: it takes no durable place in the source's broker, acknowledges nothing and so holds nothing
-// back there. Where reading has got to is the caller's to keep (guarantee 1): it is the Position of a Message.
+// back there, unless it is told to (the anchor of pulsar). Where reading has got to is the caller's to keep (guarantee 1): it is the Position of a Message.
 //
 // Package mqtest holds the contract that every child passes on its real broker.
 package mq

@@ -3,7 +3,10 @@
 package pulsar_test
 
 import (
+	"encoding/binary"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -64,6 +67,76 @@ func testRetention(t *testing.T, p *servers.Pulsar, w *writer) {
 	}
 	expect(t, open(t, q, channel, at[10]), 10, 20)
 	expect(t, open(t, q, channel, ""), 10, 20)
+}
+
+// few is a queue whose readers hold two messages at most, so that where the broker's cursor stands is known.
+func few(t *testing.T, p *servers.Pulsar) *pulsar.Queue {
+	t.Helper()
+	cfg := pulsar.DefaultConfig()
+	cfg.URL, cfg.PrefetchMessages = p.URL, 2
+	return connectWith(t, cfg)
+}
+
+// testExpiry: a topic's time to live moves the cursor of a reader that is far behind on, most often to the end of a ledger.
+// The messages are there all the same.
+func testExpiry(t *testing.T, p *servers.Pulsar, w *writer) {
+	readers := map[int]mq.Reader{}
+	for _, taken := range []int{50, 95, 96, 97, 98, 99, 100} { // with two or so ahead, one cursor is at the end of a ledger
+		channel := fmt.Sprintf("expiry-%d", taken)
+		for i := range 4 {
+			w.append(t, channel, numbered(100*i, 100, 100)...)
+			w.roll(t, channel)
+		}
+		readers[taken] = open(t, few(t, p), channel, "")
+		expect(t, readers[taken], 0, taken)
+	}
+	time.Sleep(4 * time.Second)
+	for taken, r := range readers {
+		channel := fmt.Sprintf("expiry-%d", taken)
+		w.append(t, channel, numbered(400, 5, 100)...)
+		must(t, errorUnless(w.post(t, channel+"/all_subscription/expireMessages/2", "")))
+		time.Sleep(100 * time.Millisecond)
+		t.Run(fmt.Sprint(taken), func(t *testing.T) { expect(t, r, taken, 405) })
+	}
+}
+
+// testUnproven removes the ledger that a reader is about to have read to its end: what comes next can't be proven to.
+func testUnproven(t *testing.T, p *servers.Pulsar, w *writer) {
+	const channel = "unproven"
+	w.append(t, channel, numbered(0, 5, 100)...)
+	w.roll(t, channel)
+	w.append(t, channel, numbered(5, 5, 100)...)
+	r := open(t, few(t, p), channel, "")
+	expect(t, r, 0, 2)
+	w.truncate(t, channel)
+	for i := 2; ; i++ {
+		m, err := r.Next(t.Context())
+		var gap *mq.GapError
+		if errors.As(err, &gap) {
+			break
+		}
+		must(t, err)
+		if n := binary.LittleEndian.Uint64(m.Payload); n != uint64(i) || i >= 5 {
+			t.Fatalf("message %d came where %d was to, after its ledger was removed", n, i)
+		}
+	}
+}
+
+// testHole has entries that are never given as messages of their own: a hole in a ledger that stays.
+func testHole(t *testing.T, p *servers.Pulsar, w *writer) {
+	at := w.append(t, "hole", numbered(0, 3, 8)...)
+	pr := w.produce(t, client.ProducerOptions{
+		Topic: "persistent://public/default/hole", DisableBatching: true, EnableChunking: true, ChunkMaxMessageSize: 1000,
+	})
+	chunked := send(t, pr, numbered(3, 1, 5000)...)
+	pr.Close()
+	w.append(t, "hole", numbered(4, 3, 8)...)
+	for i := range 3 {
+		gap := expectGap(t, open(t, connect(t, p.URL), "hole", at[i]), i, 3)
+		if ledger, entry := place(t, at[2]); gap.Wanted != mq.Position(fmt.Sprintf("%d:%d", ledger, entry+1)) {
+			t.Errorf("gap from %s to %s (%s)", gap.Wanted, gap.Found, chunked)
+		}
+	}
 }
 
 // testWiped has a position of a cluster that was wiped: another message stands there.

@@ -120,20 +120,24 @@ func (l *link) read(channel string, from pulsar.MessageID, queue int, lost func(
 	return &source{Reader: r, left: left}, nil
 }
 
-// first returns the first message at a mark or behind it.
-func (l *link) first(ctx context.Context, channel string, from pulsar.MessageID) (mark, error) {
+// look returns the first n messages at a place or behind it, which must be there.
+func (l *link) look(ctx context.Context, channel string, from pulsar.MessageID, n int) ([]mark, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	r, err := l.read(channel, from, 1, cancel)
+	r, err := l.read(channel, from, n, cancel)
 	if err != nil {
-		return mark{}, err
+		return nil, err
 	}
 	defer r.Close()
-	m, err := r.Next(ctx)
-	if err != nil {
-		return mark{}, fmt.Errorf("read a message of %s: %w", channel, err)
+	marks := make([]mark, n)
+	for i := range marks {
+		m, err := r.Next(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("read a message of %s: %w", channel, err)
+		}
+		marks[i] = stamped(m)
 	}
-	return stamped(m), nil
+	return marks, nil
 }
 
 // stamped is the mark of a message.

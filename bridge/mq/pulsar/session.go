@@ -92,11 +92,11 @@ func (r *reader) locate(ctx context.Context, e extent) error {
 		r.place = place{known: true, at: e.last, taken: true}
 		return nil
 	}
-	oldest, err := r.link.first(ctx, r.channel, pulsar.EarliestMessageID())
+	oldest, err := r.link.look(ctx, r.channel, pulsar.EarliestMessageID(), 1)
 	if err != nil {
 		return err
 	}
-	return r.gap(oldest.position(), fmt.Sprintf("the topic ends at %s, so it was replaced", e.last.position()))
+	return r.gap(oldest[0].position(), fmt.Sprintf("the topic ends at %s, so it was replaced", e.last.position()))
 }
 
 // pump reads messages, checks them and puts them into the hold.
@@ -163,11 +163,11 @@ func (r *reader) accept(ctx context.Context, raw pulsar.Message) (mq.Message, bo
 		return mq.Message{}, false, err
 	}
 	r.outage.over()
-	r.doubted = nil
 	r.place = place{known: true, at: got, taken: true, rest: int(max(raw.ID().BatchSize(), 1)-1) - int(got.batch)}
 	if again {
 		return mq.Message{}, false, nil
 	}
+	r.doubted = nil
 	m := mq.Message{Position: got.position(), Payload: raw.Payload(), Properties: raw.Properties()}
 	if len(m.Properties) == 0 {
 		m.Properties = nil
@@ -197,18 +197,21 @@ func (r *reader) check(ctx context.Context, got mark) (again bool, err error) {
 	return false, r.doubt(got, reasonRemoved)
 }
 
-// crossed proves that the first message of a ledger follows the last one read, which ends an earlier ledger: the broker
-// still has that one. Ledgers are removed from the oldest on and never come back, so all between the two were there until
-// now, and a broker that passed from one to the other has left nothing out. Guarantee 5: without the proof, it is a gap.
+// crossed proves that the first message of a ledger follows the last one read, by reading that one again and what comes
+// after it. The broker still has it: ledgers are removed from the oldest on and never come back, so all between the two were
+// there until now. And the same comes next: the topic's time to live, which moves the cursor of a reader that is far behind
+// and mostly to where a ledger begins, has not yet moved the new one. Guarantee 5: without the proof, it is a gap.
 func (r *reader) crossed(ctx context.Context, got mark) error {
-	first, err := r.link.first(ctx, r.channel, r.place.at.id())
-	if err != nil {
+	seen, err := r.link.look(ctx, r.channel, r.place.at.id(), 2)
+	switch {
+	case err != nil:
 		return err
+	case seen[0].compare(r.place.at) != 0 || seen[0].differs(r.place.at):
+		return r.doubt(got, "ledgers were removed while they were being read, so nothing proves that the next message follows")
+	case seen[1].compare(got) != 0:
+		return errDoubt // the cursor was moved, but what is wanted is there
 	}
-	if first.compare(r.place.at) == 0 && !first.differs(r.place.at) {
-		return nil
-	}
-	return r.doubt(got, "ledgers were removed while they were being read, so nothing proves that the next message follows")
+	return nil
 }
 
 // doubt is a gap when the same was seen before, in another session. Guarantee 5: a message is never passed over.
