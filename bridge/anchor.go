@@ -20,13 +20,14 @@ type anchors struct {
 	told  map[string]mq.Position // by channel: up to where the broker was told
 }
 
-// runAnchors keeps the anchors until ctx ends. They stay in the broker then.
+// runAnchors keeps the anchors until ctx ends. They stay in the broker then, for whoever goes on.
 func (b *Bridge) runAnchors(ctx context.Context, saved *saver) error {
 	q, ok := b.cfg.Queue.(mq.Anchored)
 	if !ok {
 		<-ctx.Done()
 		return ctx.Err()
 	}
+	defer q.Leave(b.cfg.Task.Spec.Name)
 	a := anchors{queue: q, task: b.cfg.Task.Spec.Name, told: map[string]mq.Position{}}
 	t := time.NewTicker(anchorEvery)
 	defer t.Stop()

@@ -25,6 +25,8 @@ func (r *refusing) Release(_ context.Context, owner, channel string, upTo mq.Pos
 	return nil
 }
 
+func (r *refusing) Leave(string) {}
+
 func (r *refusing) Abandon(_ context.Context, owner, channel string) error {
 	r.calls++
 	if r.fail {

@@ -40,6 +40,8 @@ func (q *simQueue) Release(_ context.Context, owner, channel string, upTo mq.Pos
 	return nil
 }
 
+func (q *simQueue) Leave(string) {}
+
 func (q *simQueue) Abandon(_ context.Context, owner, channel string) error {
 	q.meta.mu.Lock()
 	defer q.meta.mu.Unlock()

@@ -57,6 +57,9 @@ type Anchored interface {
 	// Abandon gives a channel's anchor up. It must be called when the owner is not going to read the channel any more, or
 	// the broker keeps everything for ever. An error means that it has not been given up: call again.
 	Abandon(ctx context.Context, owner, channel string) error
+
+	// Leave ends this process's part in the owner's anchors, which stay in the broker: another process has them now.
+	Leave(owner string)
 }
 
 // Positions understands positions without reading. It needs no broker.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"kitestream/bridge/mq"
 	"kitestream/bridge/mq/kafka"
 	"kitestream/bridge/mq/natsmq"
@@ -12,12 +14,14 @@ import (
 )
 
 // connectQueue gives the source's queue, of the kind that is configured.
-func connectQueue(cfg config.Config, log *slog.Logger) (mq.Queue, error) {
+func connectQueue(cfg config.Config, reg prometheus.Registerer, log *slog.Logger) (mq.Queue, error) {
 	switch cfg.SourceMQ {
 	case config.NATSMQ:
 		return natsmq.Connect(cfg.NATSMQConfig(), log)
 	case config.Pulsar:
-		return pulsar.Connect(cfg.PulsarConfig(), log)
+		c := cfg.PulsarConfig()
+		c.Registerer = reg
+		return pulsar.Connect(c, log)
 	case config.Kafka:
 		return kafka.Connect(cfg.KafkaConfig(), log)
 	}

@@ -34,7 +34,7 @@ func (b *bridgePart) Name() string { return "bridges" }
 
 // Run is part of process.Part.
 func (b *bridgePart) Run(ctx context.Context, p *process.Process) (err error) {
-	queue, err := connectQueue(p.Config, p.Log)
+	queue, err := connectQueue(p.Config, b.reg, p.Log)
 	if err != nil {
 		return err
 	}

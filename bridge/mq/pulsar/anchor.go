@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -19,15 +21,19 @@ var errBusy = errors.New("the broker has not answered the last request yet")
 // refuses to take more from Milvus. The library keeps it connected: the broker drops a subscription that nobody is
 // connected to after a while.
 type anchor struct {
+	anchorKey
 	mu       sync.Mutex // held while the broker is asked, which may be until close
 	consumer atomic.Pointer[pulsar.Consumer]
 }
 
-// Release says that nothing before upTo is needed of a channel any more. With Config.Anchor, the broker keeps what stands at
-// upTo and behind until it is called again, and from the first call on, which should come before the channel is read;
-// without, it does nothing. A channel that is not there is no error. An error means that the broker still keeps more than
-// it need: calling again later is right.
-func (q *Queue) Release(ctx context.Context, channel string, upTo mq.Position) error {
+// anchorKey names an anchor.
+type anchorKey struct{ owner, channel string }
+
+// subscription is the anchor's name in the broker.
+func (k anchorKey) subscription(c Config) string { return c.AnchorName + "-" + k.owner }
+
+// Release implements mq.Anchored. A channel that is not there is no error.
+func (q *Queue) Release(ctx context.Context, owner, channel string, upTo mq.Position) error {
 	if !q.cfg.Anchor {
 		return nil
 	}
@@ -36,7 +42,7 @@ func (q *Queue) Release(ctx context.Context, channel string, upTo mq.Position) e
 		err = checkChannel(channel)
 	}
 	if err == nil {
-		err = q.ask(ctx, func() error { return q.anchor(channel).release(q.link, channel, at) })
+		err = q.ask(ctx, func() error { return q.anchor(owner, channel).release(q.link, at) })
 	}
 	if err != nil {
 		return fmt.Errorf("release %s up to %s: %w", channel, upTo, err)
@@ -44,57 +50,71 @@ func (q *Queue) Release(ctx context.Context, channel string, upTo mq.Position) e
 	return nil
 }
 
-// Abandon gives up what Release keeps of a channel: it must be called when the channel is not going to be read any more, or
-// the broker keeps everything for ever and in the end refuses Milvus's messages. It is an error, and right to call again
-// later, as long as another process has the same anchor. It does nothing without Config.Anchor.
-func (q *Queue) Abandon(ctx context.Context, channel string) error {
+// Abandon implements mq.Anchored. It is an error, and right to call again later, as long as another process has the same
+// anchor. An anchor that is forgotten has the broker refuse Milvus's messages in the end.
+func (q *Queue) Abandon(ctx context.Context, owner, channel string) error {
 	if !q.cfg.Anchor {
 		return nil
 	}
 	err := checkChannel(channel)
 	if err == nil {
-		err = q.ask(ctx, func() error { return q.anchor(channel).abandon(q.link, channel) })
+		err = q.ask(ctx, func() error { return q.anchor(owner, channel).abandon(q.link) })
 	}
 	if err != nil {
 		return fmt.Errorf("abandon %s: %w", channel, err)
 	}
-	q.backlog.forget(channel)
+	q.drop(anchorKey{owner, channel})
 	return nil
 }
 
-// anchor is the one of a channel.
-func (q *Queue) anchor(channel string) *anchor {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.anchors[channel] == nil {
-		q.anchors[channel] = &anchor{}
+// Leave implements mq.Anchored.
+func (q *Queue) Leave(owner string) {
+	for _, a := range q.anchored() {
+		if a.owner == owner {
+			a.leave()
+			q.drop(a.anchorKey)
+		}
 	}
-	return q.anchors[channel]
 }
 
-// anchored are the channels that have one.
-func (q *Queue) anchored() map[string]*anchor {
+// anchor is an owner's anchor on a channel.
+func (q *Queue) anchor(owner, channel string) *anchor {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	all := make(map[string]*anchor, len(q.anchors))
-	for channel, a := range q.anchors {
-		all[channel] = a
+	key := anchorKey{owner, channel}
+	if q.anchors[key] == nil {
+		q.anchors[key] = &anchor{anchorKey: key}
 	}
-	return all
+	return q.anchors[key]
+}
+
+// drop forgets an anchor that has no connection any more.
+func (q *Queue) drop(key anchorKey) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.anchors, key)
+	q.backlog.forget(key)
+}
+
+// anchored are all anchors.
+func (q *Queue) anchored() []*anchor {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Collect(maps.Values(q.anchors))
 }
 
 // connect subscribes, unless that has been done. It reports false when there is no topic, and makes none.
-func (a *anchor) connect(l *link, channel string) (bool, error) {
+func (a *anchor) connect(l *link) (bool, error) {
 	if a.consumer.Load() != nil {
 		return true, nil
 	}
-	e, err := l.extent(channel)
+	e, err := l.extent(a.channel)
 	if err != nil || !e.exists {
 		return false, err
 	}
 	c, err := l.client.Subscribe(pulsar.ConsumerOptions{
-		Topic:                       l.topic(channel),
-		SubscriptionName:            l.cfg.AnchorName,
+		Topic:                       l.topic(a.channel),
+		SubscriptionName:            a.subscription(l.cfg),
 		SubscriptionInitialPosition: pulsar.SubscriptionPositionEarliest,
 		Type:                        pulsar.Failover, // another process may be about to take over
 		EnableZeroQueueConsumer:     true,            // nothing is sent
@@ -107,26 +127,26 @@ func (a *anchor) connect(l *link, channel string) (bool, error) {
 	return true, nil
 }
 
-func (a *anchor) release(l *link, channel string, at mark) error {
+func (a *anchor) release(l *link, at mark) error {
 	if !a.mu.TryLock() {
 		return errBusy
 	}
 	defer a.mu.Unlock()
 	// Opening at a position is inclusive, so its message is kept, and so is the last of the ledger before: the next call
 	// will come.
-	ok, err := a.connect(l, channel)
+	ok, err := a.connect(l)
 	if err != nil || !ok || at.entry == 0 {
 		return err
 	}
 	return (*a.consumer.Load()).AckIDCumulative(pulsar.NewMessageID(at.ledger, at.entry-1, -1, 0))
 }
 
-func (a *anchor) abandon(l *link, channel string) error {
+func (a *anchor) abandon(l *link) error {
 	if !a.mu.TryLock() {
 		return errBusy
 	}
 	defer a.mu.Unlock()
-	ok, err := a.connect(l, channel)
+	ok, err := a.connect(l)
 	if err != nil || !ok {
 		return err
 	}
@@ -139,11 +159,18 @@ func (a *anchor) abandon(l *link, channel string) error {
 	return nil
 }
 
+// leave closes the connection; the subscription stays in the broker.
+func (a *anchor) leave() {
+	if c := a.consumer.Swap(nil); c != nil {
+		(*c).Close()
+	}
+}
+
 // closeAnchors ends what is under way and leaves the subscriptions in the broker.
 func (q *Queue) closeAnchors() {
 	for _, a := range q.anchored() {
-		if c := a.consumer.Load(); c != nil {
-			(*c).Close()
-		}
+		a.leave()
 	}
 }
+
+var _ mq.Anchored = (*Queue)(nil)

@@ -25,7 +25,7 @@ func TestAnchor(t *testing.T) {
 	var out lockedBuffer
 	cfg := pulsar.DefaultConfig()
 	cfg.URL, cfg.AdminURL = p.URL, p.AdminURL
-	cfg.Anchor, cfg.AnchorName, cfg.Registerer = true, "kitestream-task", reg
+	cfg.Anchor, cfg.AnchorName, cfg.Registerer = true, "ks", reg
 	connect := func() *pulsar.Queue {
 		q, err := pulsar.Connect(cfg, slog.New(slog.NewTextHandler(&out, nil)))
 		must(t, err)
@@ -34,10 +34,10 @@ func TestAnchor(t *testing.T) {
 	}
 	q := connect()
 
-	must(t, q.Release(t.Context(), "nowhere", "1:1")) // no topic, none is made
+	must(t, q.Release(t.Context(), "task", "nowhere", "1:1")) // no topic, none is made
 	at := w.append(t, "anchored", numbered(0, 10, 100)...)
 	w.append(t, "loose", numbered(0, 10, 100)...)
-	must(t, q.Release(t.Context(), "anchored", at[4]))
+	must(t, q.Release(t.Context(), "task", "anchored", at[4]))
 	for _, channel := range []string{"anchored", "loose"} {
 		w.roll(t, channel)
 		w.append(t, channel, numbered(10, 10, 100)...)
@@ -53,7 +53,7 @@ func TestAnchor(t *testing.T) {
 
 	q2 := connect() // a second process, while the first is still there
 	last := w.last["anchored"]
-	must(t, q2.Release(t.Context(), "anchored", last))
+	must(t, q2.Release(t.Context(), "task", "anchored", last))
 	old, _ := place(t, at[0])
 	for deadline := time.Now().Add(patience); slices.Contains(w.ledgers(t, "anchored"), old); time.Sleep(100 * time.Millisecond) {
 		w.trimmed(t, "anchored")
@@ -72,12 +72,12 @@ func TestAnchor(t *testing.T) {
 		t.Errorf("metric: %v, %v", problems, err)
 	}
 
-	if err := q2.Abandon(t.Context(), "anchored"); err == nil {
+	if err := q2.Abandon(t.Context(), "task", "anchored"); err == nil {
 		t.Error("the subscription could be given up while another process has it, and would make it again")
 	}
-	must(t, q.Close())
-	must(t, q2.Abandon(t.Context(), "anchored"))
-	if stats := w.do(t, http.MethodGet, "anchored/stats"); !strings.Contains(stats, `"subscriptions":{}`) {
+	q.Leave("task")
+	must(t, q2.Abandon(t.Context(), "task", "anchored"))
+	if stats := w.do(t, http.MethodGet, "anchored/stats"); strings.Contains(stats, `"ks-task":{`) {
 		t.Errorf("the subscription is still there: %s", stats)
 	}
 }
@@ -85,8 +85,8 @@ func TestAnchor(t *testing.T) {
 // TestNoAnchor: without the setting, nothing is asked of the broker.
 func TestNoAnchor(t *testing.T) {
 	q := connectWith(t, pulsar.DefaultConfig())
-	must(t, q.Release(t.Context(), "anchored", "1:1"))
-	must(t, q.Abandon(t.Context(), "anchored"))
+	must(t, q.Release(t.Context(), "task", "anchored", "1:1"))
+	must(t, q.Abandon(t.Context(), "task", "anchored"))
 }
 
 // trimmed lets the broker remove what it need not keep.

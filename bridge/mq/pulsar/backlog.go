@@ -27,19 +27,19 @@ type backlog struct {
 	cfg      Config
 	log      *slog.Logger
 	http     *http.Client
-	anchored func() map[string]*anchor
+	anchored func() []*anchor
 	bytes    *prometheus.GaugeVec
 	cancel   context.CancelFunc
 	ended    sync.WaitGroup
 
-	near   map[string]bool // channels that were warned of
-	failed bool            // the last round, in the log already
+	near   map[anchorKey]bool // that were warned of
+	failed bool               // the last round, in the log already
 }
 
 // watchBacklog begins to ask. Several queues may share a registerer.
-func watchBacklog(cfg Config, log *slog.Logger, anchored func() map[string]*anchor) (*backlog, error) {
+func watchBacklog(cfg Config, log *slog.Logger, anchored func() []*anchor) (*backlog, error) {
 	b := &backlog{
-		cfg: cfg, log: log, anchored: anchored, near: map[string]bool{},
+		cfg: cfg, log: log, anchored: anchored, near: map[anchorKey]bool{},
 		http: &http.Client{Timeout: requestTimeout, Transport: &http.Transport{TLSClientConfig: cfg.tlsConfig(), DisableKeepAlives: true}},
 		bytes: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: "kitestream_bridge", Name: "anchor_backlog_bytes",
@@ -80,17 +80,17 @@ func (b *backlog) run(ctx context.Context) {
 // round asks for every channel.
 func (b *backlog) round(ctx context.Context) {
 	var failed error
-	for channel, a := range b.anchored() {
+	for _, a := range b.anchored() {
 		if a.consumer.Load() == nil {
 			continue
 		}
-		s, err := b.stats(ctx, channel)
+		s, err := b.stats(ctx, a.anchorKey)
 		if err != nil {
 			failed = err
 			continue
 		}
-		b.bytes.WithLabelValues(b.cfg.AnchorName, channel).Set(float64(s.kept))
-		b.warn(channel, s)
+		b.bytes.WithLabelValues(a.subscription(b.cfg), a.channel).Set(float64(s.kept))
+		b.warn(a.anchorKey, s)
 	}
 	if failed != nil && !b.failed && ctx.Err() == nil {
 		b.log.Warn("backlog of the anchor subscription is not known", keyError, failed)
@@ -98,20 +98,21 @@ func (b *backlog) round(ctx context.Context) {
 	b.failed = failed != nil
 }
 
-// warn says once that a channel comes near its quota.
-func (b *backlog) warn(channel string, s stats) {
+// warn says once that an anchor comes near its channel's quota.
+func (b *backlog) warn(a anchorKey, s stats) {
 	near := s.quota > 0 && float64(s.kept) >= nearQuota*float64(s.quota)
-	if near && !b.near[channel] {
+	if near && !b.near[a] {
 		b.log.Warn("the bridge is so far behind that Pulsar will soon refuse Milvus's messages: let it catch up, or stop the task and free the anchor subscription",
-			keyChannel, channel, "anchor", b.cfg.AnchorName, "backlog_bytes", s.kept, "quota_bytes", s.quota)
+			keyChannel, a.channel, "anchor", a.subscription(b.cfg), "backlog_bytes", s.kept, "quota_bytes", s.quota)
 	}
-	b.near[channel] = near
+	b.near[a] = near
 }
 
 // stats are what the broker keeps for an anchor, and how much it would; -1 is without end.
 type stats struct{ kept, quota int64 }
 
-func (b *backlog) stats(ctx context.Context, channel string) (stats, error) {
+func (b *backlog) stats(ctx context.Context, a anchorKey) (stats, error) {
+	channel := a.channel
 	address := strings.TrimSuffix(b.cfg.AdminURL, "/") + "/admin/v2/persistent/" + url.PathEscape(b.cfg.Tenant) + "/" +
 		url.PathEscape(b.cfg.Namespace) + "/" + url.PathEscape(channel) + "/stats?subscriptionBacklogSize=true"
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
@@ -136,9 +137,9 @@ func (b *backlog) stats(ctx context.Context, channel string) (stats, error) {
 	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil {
 		return stats{}, fmt.Errorf("read the backlog of %s: %w", channel, err)
 	}
-	s, ok := answer.Subscriptions[b.cfg.AnchorName]
+	s, ok := answer.Subscriptions[a.subscription(b.cfg)]
 	if !ok {
-		return stats{}, fmt.Errorf("read the backlog of %s: there is no subscription %s", channel, b.cfg.AnchorName)
+		return stats{}, fmt.Errorf("read the backlog of %s: there is no subscription %s", channel, a.subscription(b.cfg))
 	}
 	return stats{kept: s.BacklogSize, quota: answer.BacklogQuotaLimitSize}, nil
 }
@@ -158,10 +159,10 @@ func (b *backlog) login(req *http.Request) error {
 	return nil
 }
 
-// forget drops a channel's series.
-func (b *backlog) forget(channel string) {
+// forget drops an anchor's series.
+func (b *backlog) forget(a anchorKey) {
 	if b != nil {
-		b.bytes.DeleteLabelValues(b.cfg.AnchorName, channel)
+		b.bytes.DeleteLabelValues(a.subscription(b.cfg), a.channel)
 	}
 }
 
@@ -171,5 +172,7 @@ func (b *backlog) stop() {
 	}
 	b.cancel()
 	b.ended.Wait()
-	b.bytes.DeletePartialMatch(prometheus.Labels{"anchor": b.cfg.AnchorName})
+	for _, a := range b.anchored() {
+		b.forget(a.anchorKey)
+	}
 }

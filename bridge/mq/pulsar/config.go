@@ -44,7 +44,8 @@ type Config struct {
 	// expiration of subscriptions still apply. It needs a role that may consume in the namespace, as reading does.
 	Anchor bool
 
-	// AnchorName is the name of those subscriptions, the same at every start and another for every task. Default kitestream.
+	// AnchorName begins the names of those subscriptions, AnchorName-owner. It must be the same at every start and, where
+	// several Kitestreams read one Pulsar, another for each. Default kitestream.
 	AnchorName string
 
 	// AdminURL of the brokers' admin API, "http://host:8080" or "https://host:8443", is asked for the backlog of the anchor

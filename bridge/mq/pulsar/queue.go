@@ -31,7 +31,7 @@ type Queue struct {
 	mu      sync.Mutex
 	closed  bool
 	readers map[*reader]struct{}
-	anchors map[string]*anchor // by channel
+	anchors map[anchorKey]*anchor
 
 	backlog *backlog // nil without a way to ask for it
 }
@@ -53,7 +53,7 @@ func Connect(cfg Config, log *slog.Logger) (*Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := &Queue{cfg: cfg, log: log, link: l, readers: map[*reader]struct{}{}, anchors: map[string]*anchor{}}
+	q := &Queue{cfg: cfg, log: log, link: l, readers: map[*reader]struct{}{}, anchors: map[anchorKey]*anchor{}}
 	if cfg.Anchor && cfg.AdminURL != "" {
 		if q.backlog, err = watchBacklog(cfg, log, q.anchored); err != nil {
 			l.close()
