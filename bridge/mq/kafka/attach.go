@@ -75,7 +75,7 @@ func (r *reader) suspect(before suspicion, gap *mq.GapError, reason string, long
 func (r *reader) attach(ctx context.Context) (*feed, error) {
 	before := r.suspicion
 	r.suspicion = suspicion{}
-	r.outage.attempt()
+	r.outage.Attempt()
 	ctx2, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	at, err := r.link.lookUp(ctx2, r.channel)

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"kitestream/bridge/mq"
+	"kitestream/bridge/mq/internal/outage"
 )
 
 // reader is an mq.Reader of one topic. A goroutine of its own keeps its place in the topic and reads ahead of the
@@ -39,7 +40,7 @@ type reader struct {
 	proof     bool     // the next message must be the one at place
 	topic     [16]byte // the id of the topic that was read
 	suspicion suspicion
-	outage    outage
+	outage    outage.Outage
 	final     *mq.GapError
 }
 
@@ -47,7 +48,7 @@ func newReader(q *Queue, channel string, l *link) *reader {
 	return &reader{
 		q: q, channel: channel, out: make(chan []*kgo.Record), closed: make(chan struct{}),
 		link: l, unpacker: kgo.DefaultDecompressor(), half: q.cfg.PrefetchBytes / 2,
-		outage: outage{log: q.log.With(slog.String(keyChannel, channel))},
+		outage: outage.New(q.log.With(slog.String(keyChannel, channel))),
 	}
 }
 
@@ -132,7 +133,7 @@ func silent(err error) bool {
 func (r *reader) redial() {
 	l, err := dial(r.q.cfg, r.brokers, r.q.opts...)
 	if err != nil { // a file is not there right now
-		r.outage.log.Debug("old connections are kept", keyError, err)
+		r.q.log.Debug("old connections are kept", keyChannel, r.channel, keyError, err)
 		return
 	}
 	r.link.close()
@@ -144,8 +145,7 @@ func (r *reader) pause(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	r.outage.attempt() // an outage begins now, unless it has begun
-	t := time.NewTimer(r.outage.failed(err))
+	t := time.NewTimer(r.outage.Failed(err))
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -169,7 +169,7 @@ func (r *reader) read(ctx context.Context) error {
 		}
 		if p.answer != nil {
 			r.topic = f.at.id
-			r.outage.over()
+			r.outage.Over()
 		}
 		ahead := p.err == nil && p.bytes <= r.half
 		if ahead {

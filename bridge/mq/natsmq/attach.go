@@ -21,7 +21,7 @@ const (
 
 // attach makes a consumer from the reader's place and a feed on it.
 func (r *reader) attach(ctx context.Context) error {
-	r.outage.attempt()
+	r.outage.Attempt()
 	ctx, cancel := r.limit(ctx)
 	defer cancel()
 	if err := r.ended(ctx); err != nil { // Close may have come before it could see abort

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"kitestream/bridge/mq"
+	"kitestream/bridge/mq/internal/outage"
 )
 
 var (
@@ -56,13 +57,13 @@ type reader struct {
 	consumer string
 	fresh    <-chan struct{} // closed when the feed is of an earlier connection
 	beat     *time.Ticker    // when to look for silence
-	outage   outage
+	outage   outage.Outage
 	final    error // the *mq.GapError that ended reading, or ErrClosed
 }
 
 func newReader(q *Queue, channel string) *reader {
 	log := q.log.With(keyChannel, channel)
-	return &reader{q: q, channel: channel, log: log, done: make(chan struct{}), outage: outage{log: log}}
+	return &reader{q: q, channel: channel, log: log, done: make(chan struct{}), outage: outage.New(log)}
 }
 
 // Next implements mq.Reader.
@@ -125,7 +126,7 @@ func (r *reader) pull(ctx context.Context) (*nats.Msg, error) {
 				return nil, errSilent
 			}
 			if heard {
-				r.outage.over()
+				r.outage.Over()
 			}
 		}
 	}
@@ -142,7 +143,7 @@ func (r *reader) accept(ctx context.Context, raw *nats.Msg) (mq.Message, bool, e
 	if err := r.check(ctx, got); err != nil {
 		return mq.Message{}, false, err
 	}
-	r.outage.over()
+	r.outage.Over()
 	if r.place.taken && got.seq == r.place.at.seq {
 		return mq.Message{}, false, nil
 	}
@@ -204,7 +205,7 @@ func (r *reader) settle(ctx context.Context, err error) error {
 
 // pause waits before the next attempt, longer each time, but not past a new connection.
 func (r *reader) pause(ctx context.Context, err error) error {
-	t := time.NewTimer(r.outage.failed(err))
+	t := time.NewTimer(r.outage.Failed(err))
 	defer t.Stop()
 	select {
 	case <-t.C:

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kitestream/bridge/mq"
+	"kitestream/bridge/mq/internal/outage"
 )
 
 var (
@@ -53,7 +54,7 @@ type reader struct {
 	link    *link // nil before the first attempt to read
 	doubted *mark // where the last doubt was, if it was the last thing to happen
 	sizes   sizes
-	outage  outage
+	outage  outage.Outage
 }
 
 // open makes a reader and starts it. It outlives ctx.
@@ -61,7 +62,7 @@ func (q *Queue) open(ctx context.Context, channel string, at place) *reader {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	log := q.log.With(keyChannel, channel)
 	r := &reader{
-		q: q, channel: channel, log: log, place: at, outage: outage{log: log},
+		q: q, channel: channel, log: log, place: at, outage: outage.New(log),
 		// One half of the bounds is for what is held here, the other for what the library holds.
 		hold:   newHold(max(q.cfg.PrefetchMessages/2, 1), q.cfg.PrefetchBytes/2),
 		sizes:  newSizes(q.cfg),
@@ -128,7 +129,7 @@ func (r *reader) settle(ctx context.Context, err error) error {
 	case errors.Is(err, errCrowded), errors.Is(err, errNarrow), errors.Is(err, errDoubt):
 		return nil
 	}
-	t := time.NewTimer(r.outage.failed(err))
+	t := time.NewTimer(r.outage.Failed(err))
 	defer t.Stop()
 	select {
 	case <-t.C:

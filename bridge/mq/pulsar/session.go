@@ -21,7 +21,7 @@ func (r *reader) session(ctx context.Context) error {
 	if err := r.waitForRoom(ctx); err != nil {
 		return err
 	}
-	r.outage.attempt()
+	r.outage.Attempt()
 	ctx, lost := context.WithCancel(ctx)
 	defer lost()
 	src, err := r.attach(ctx, lost)
@@ -64,7 +64,7 @@ func (r *reader) attach(ctx context.Context, lost func()) (*source, error) {
 		return nil, err
 	}
 	if e.empty {
-		r.outage.over() // nothing can come to show that all is well
+		r.outage.Over() // nothing can come to show that all is well
 	}
 	from := pulsar.EarliestMessageID()
 	if r.place.known {
@@ -162,7 +162,7 @@ func (r *reader) accept(ctx context.Context, raw pulsar.Message) (mq.Message, bo
 	if err != nil {
 		return mq.Message{}, false, err
 	}
-	r.outage.over()
+	r.outage.Over()
 	r.place = place{known: true, at: got, taken: true, rest: int(max(raw.ID().BatchSize(), 1)-1) - int(got.batch)}
 	if again {
 		return mq.Message{}, false, nil
