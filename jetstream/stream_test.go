@@ -230,7 +230,7 @@ func TestScanOverABrokenConnection(t *testing.T) {
 func TestScanEndsWithItsContext(t *testing.T) {
 	r := newPubRig(t, jetstream.StreamConfig{})
 	u := r.open(r.srv.JetStream())
-	r.publish(u, 0, 2000, 1000)
+	r.publish(u, 0, 40, 500_000) // more than a scan has ready
 	r.flush(u)
 	proxy := r.srv.Proxy()
 	ctx, cancel := context.WithCancel(r.ctx)
