@@ -2,7 +2,6 @@ package bridge
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -37,7 +36,7 @@ func (s *sequencer) catalogue(ctx context.Context) error {
 		if db.State != catalog.Created || !s.task.SelectsDatabase(db.Name) {
 			continue
 		}
-		wait, err := s.ensureDatabase(ctx, db)
+		wait, err := s.ensureDatabase(ctx, db, db.Created)
 		if err != nil {
 			return err
 		}
@@ -85,14 +84,16 @@ func (s *sequencer) lookAgain() {
 	s.progress.catalogued(0, s.waiting)
 }
 
-// ensureDatabase publishes a database's creation unless that has been done.
-func (s *sequencer) ensureDatabase(ctx context.Context, db *catalog.Database) (wait string, err error) {
+// ensureDatabase publishes a database's creation, at a time, unless that has been done.
+func (s *sequencer) ensureDatabase(ctx context.Context, db *catalog.Database, ts uint64) (wait string, err error) {
 	if db.Name == defaultDatabase || s.ledger.databases[db.ID] != nil {
 		return "", nil
 	}
 	if old := s.ledger.databaseNamed(db.Name); old != nil {
-		if len(s.ledger.collectionsOf(old.ID)) > 0 {
-			return fmt.Sprintf("the collections of an older database %s are to be dropped first", db.Name), nil
+		for _, col := range s.ledger.collectionsOf(old.ID) {
+			if wait, err := s.succeed(ctx, col, ts); wait != "" || err != nil {
+				return wait, err
+			}
 		}
 		if err := s.dropDatabase(ctx, old); err != nil {
 			return "", err
@@ -193,11 +194,18 @@ func (s *sequencer) newPartitions(ctx context.Context, v *catalog.View) (waiting
 		}
 		for _, pid := range slices.Sorted(maps.Keys(seen.Partitions)) {
 			p := seen.Partitions[pid]
-			if p.State != catalog.Created || p.Name == defaultPartition || col.Partitions[pid] != "" || slices.Contains(col.Gone, pid) {
+			if p.State != catalog.Created || p.Name == defaultPartition || col.Partitions[pid] != "" {
 				continue
 			}
 			if !s.allReached(col, p.Created) {
 				waiting++
+				continue
+			}
+			become, err := s.succeedPartition(ctx, col, pid, p.Name, p.Created)
+			if err != nil {
+				return 0, err
+			}
+			if become == outlived {
 				continue
 			}
 			if err := s.createPartition(ctx, col, pid, p.Name, p.Created); err != nil {

@@ -33,6 +33,7 @@ type history struct {
 	cols    []*simCollection          // all that ever were
 	live    map[string]*simCollection // by database.name
 	newer   bool                      // the source gives its messages properties, as from about 2.5 on
+	drops   []func()                  // drops that were answered and whose messages are still to come
 }
 
 type stamped struct {
@@ -80,8 +81,10 @@ func newHistory(seed uint64, steps int) *history {
 	h.newer = h.rng.IntN(2) == 0
 	for range steps {
 		h.step()
+		h.dropLater(10)
 	}
 	h.ts += 50 << 18
+	h.dropLater(1)
 	for range 3 { // the source goes quiet, and ticks on
 		h.ts += 50 << 18
 		h.tick(h.ts)
@@ -151,9 +154,12 @@ func (h *history) createCollection() {
 			return
 		}
 	}
-	if h.live[db.name+"."+name] != nil {
-		return
+	if h.live[db.name+"."+name] == nil {
+		h.makeCollection(db, name)
 	}
+}
+
+func (h *history) makeCollection(db *simDatabase, name string) *simCollection {
 	c := &simCollection{id: h.id(), db: db, name: name, created: h.ts, starts: map[string][]byte{},
 		partitions: map[string]*simPartition{}, rows: map[rowKey]int64{}, forgotten: h.rng.IntN(2) == 0}
 	first := h.rng.IntN(simChannels)
@@ -177,6 +183,20 @@ func (h *history) createCollection() {
 		}))})
 		c.starts[ch] = []byte(h.queue[ch][len(h.queue[ch])-1].Position)
 	}
+	return c
+}
+
+// dropLater sends drops' messages, one in n of those that wait. Milvus answers a drop when its meta says so and sends the
+// messages afterwards, with a time of then: the name may have been given anew, and written to, in between.
+func (h *history) dropLater(n int) {
+	h.drops = slices.DeleteFunc(h.drops, func(send func()) bool {
+		now := h.rng.IntN(n) == 0
+		if now {
+			h.ts++
+			send()
+		}
+		return now
+	})
 }
 
 func (h *history) dropCollection() {
@@ -186,8 +206,16 @@ func (h *history) dropCollection() {
 	}
 	c.dropped = h.ts
 	delete(h.live, c.db.name+"."+c.name)
-	for _, ch := range c.channels {
-		h.send(ch, &msgpb.DropCollectionRequest{Base: base(commonpb.MsgType_DropCollection, 0, h.ts), CollectionID: c.id, CollectionName: c.name})
+	h.drops = append(h.drops, func() {
+		for _, ch := range c.channels {
+			h.send(ch, &msgpb.DropCollectionRequest{Base: base(commonpb.MsgType_DropCollection, 0, h.ts), CollectionID: c.id, CollectionName: c.name})
+		}
+	})
+	if h.rng.IntN(2) == 0 { // made again before that
+		h.ts += 1 << 18
+		again := h.makeCollection(c.db, c.name)
+		h.ts += 1 << 18
+		h.write(again, h.partition(again), false)
 	}
 }
 
@@ -197,8 +225,13 @@ func (h *history) createPartition() {
 	if c == nil || c.partitions[name] != nil {
 		return
 	}
+	h.makePartition(c, name)
+}
+
+func (h *history) makePartition(c *simCollection, name string) *simPartition {
 	p := &simPartition{id: h.id(), name: name, created: h.ts}
 	c.partitions[name], c.every = p, append(c.every, p)
+	return p
 }
 
 func (h *history) dropPartition() {
@@ -217,8 +250,14 @@ func (h *history) dropPartition() {
 			delete(c.rows, k)
 		}
 	}
-	for _, ch := range c.channels {
-		h.send(ch, &msgpb.DropPartitionRequest{Base: base(commonpb.MsgType_DropPartition, 0, h.ts), CollectionID: c.id, PartitionID: p.id, PartitionName: p.name})
+	h.drops = append(h.drops, func() {
+		for _, ch := range c.channels {
+			h.send(ch, &msgpb.DropPartitionRequest{Base: base(commonpb.MsgType_DropPartition, 0, h.ts), CollectionID: c.id, PartitionID: p.id, PartitionName: p.name})
+		}
+	})
+	if h.rng.IntN(2) == 0 { // made again before that
+		h.ts += 1 << 18
+		h.write(c, h.makePartition(c, p.name), false)
 	}
 }
 

@@ -52,6 +52,16 @@ func (l *ledger) named(database, name string) *ledgerCollection {
 	return nil
 }
 
+// partitionNamed is the id of the live partition of that name, or 0.
+func (c *ledgerCollection) partitionNamed(name string) int64 {
+	for id, n := range c.Partitions {
+		if n == name {
+			return id
+		}
+	}
+	return 0
+}
+
 // databaseNamed is the live database of that name, or nil.
 func (l *ledger) databaseNamed(name string) *ledgerDatabase {
 	for _, d := range l.databases {

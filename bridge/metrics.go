@@ -11,6 +11,7 @@ type Metrics struct {
 	foreign    prometheus.Counter
 	repeats    prometheus.Counter
 	passedOver prometheus.Counter
+	outlived   prometheus.Counter
 	stopped    prometheus.Counter
 	behind     *prometheus.GaugeVec // task
 }
@@ -32,12 +33,13 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		foreign:    counter("messages_foreign_total", "Messages of collections that the task does not select."),
 		repeats:    counter("messages_repeated_total", "Messages that a producer sent twice and that were left out the second time."),
 		passedOver: counter("messages_stopped_total", "Messages of collections that are stopped on the source side."),
+		outlived:   counter("messages_outlived_total", "Messages of partitions that had been dropped on the source."),
 		stopped:    counter("collections_stopped_total", "Collections that were stopped on the source side."),
 		behind: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: ns, Name: "behind_seconds",
 			Help: "How old the newest source time is up to which everything is on the stream."}, []string{"task"}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.read, m.rows, m.parked, m.unknown, m.foreign, m.repeats, m.passedOver, m.stopped, m.behind)
+		reg.MustRegister(m.read, m.rows, m.parked, m.unknown, m.foreign, m.repeats, m.passedOver, m.outlived, m.stopped, m.behind)
 	}
 	return m
 }

@@ -27,8 +27,14 @@ func (s *sequencer) rows(ctx context.Context, c *channel, ch *change) (wait stri
 	if err != nil {
 		return "", s.parkChange(ctx, c, ch, codeUnreadable, err)
 	}
-	if err := s.ensurePartition(ctx, col, b.head, ch.ts); err != nil {
+	switch become, err := s.ensurePartition(ctx, col, b.head, ch.ts); {
+	case err != nil:
 		return "", err
+	case become == waits:
+		return fmt.Sprintf("all channels of %s.%s have to come to where partition %s was made again", col.Database, col.Name, b.head.Partition), nil
+	case become == outlived:
+		s.metrics.outlived.Inc()
+		return "", nil
 	}
 	b.head.Database, b.head.Collection = col.Database, col.Name // the message's may be old, or not there
 	for lane, idx := range b.keys.Lanes(s.task.Lanes) {
@@ -114,15 +120,19 @@ func (b *batch) body(idx []int) []byte {
 }
 
 // ensurePartition publishes the creation of a partition that a row names before the catalogue has shown it.
-func (s *sequencer) ensurePartition(ctx context.Context, col *ledgerCollection, h *rows.Head, ts uint64) error {
+func (s *sequencer) ensurePartition(ctx context.Context, col *ledgerCollection, h *rows.Head, ts uint64) (succession, error) {
 	if col.Keyed {
 		h.Partition, h.PartitionID = "", allPartitions // Milvus places such rows by itself, on the target too
-		return nil
+		return succeeds, nil
 	}
 	if h.PartitionID == allPartitions || h.Partition == "" || h.Partition == defaultPartition || col.Partitions[h.PartitionID] != "" {
-		return nil
+		return succeeds, nil
 	}
-	return s.createPartition(ctx, col, h.PartitionID, h.Partition, ts)
+	become, err := s.succeedPartition(ctx, col, h.PartitionID, h.Partition, ts)
+	if err != nil || become != succeeds {
+		return become, err
+	}
+	return succeeds, s.createPartition(ctx, col, h.PartitionID, h.Partition, ts)
 }
 
 // allPartitions is the partition id of a Delete that names none.

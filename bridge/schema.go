@@ -44,11 +44,13 @@ func (s *sequencer) createCollection(ctx context.Context, c *channel, ch *change
 	if col.State == catalog.Creating {
 		return fmt.Sprintf("the source is still creating collection %s.%s", db.Name, col.Name), nil
 	}
-	if old := s.ledger.named(db.Name, col.Name); old != nil {
-		return fmt.Sprintf("an older collection %s.%s is to be dropped first", db.Name, col.Name), nil
-	}
-	if wait, err := s.ensureDatabase(ctx, db); wait != "" || err != nil {
+	if wait, err := s.ensureDatabase(ctx, db, ch.ts); wait != "" || err != nil {
 		return wait, err
+	}
+	if old := s.ledger.named(db.Name, col.Name); old != nil {
+		if wait, err := s.succeed(ctx, old, ch.ts); wait != "" || err != nil {
+			return wait, err
+		}
 	}
 	e, err := createEvent(col, db, &m, ch.ts)
 	if err != nil {
@@ -133,14 +135,7 @@ func (s *sequencer) dropCollection(ctx context.Context, c *channel, ch *change) 
 	if !s.allReached(col, ch.ts) {
 		return fmt.Sprintf("the other channels have to come to the drop of %s.%s", col.Database, col.Name), nil
 	}
-	body, err := proto.Marshal(&milvuspb.DropCollectionRequest{DbName: col.Database, CollectionName: col.Name})
-	if err != nil {
-		return "", err
-	}
-	return "", s.publishSchema(ctx, &jetstream.Event{
-		ID: schemaID(jetstream.DropCollection, col.ID), Kind: jetstream.DropCollection, TS: ch.ts,
-		Database: col.Database, DatabaseID: col.DatabaseID, Collection: col.Name, CollectionID: col.ID, Body: body,
-	})
+	return "", s.publishDropCollection(ctx, col, ch.ts)
 }
 
 // dropPartition publishes the drop once, when all of the collection's channels have come to it.
@@ -156,14 +151,5 @@ func (s *sequencer) dropPartition(ctx context.Context, c *channel, ch *change) (
 	if !s.allReached(col, ch.ts) {
 		return fmt.Sprintf("the other channels have to come to the drop of partition %s of %s.%s", m.GetPartitionName(), col.Database, col.Name), nil
 	}
-	name := col.Partitions[m.GetPartitionID()]
-	body, err := proto.Marshal(&milvuspb.DropPartitionRequest{DbName: col.Database, CollectionName: col.Name, PartitionName: name})
-	if err != nil {
-		return "", err
-	}
-	return "", s.publishSchema(ctx, &jetstream.Event{
-		ID: schemaID(jetstream.DropPartition, m.GetPartitionID()), Kind: jetstream.DropPartition, TS: ch.ts,
-		Database: col.Database, DatabaseID: col.DatabaseID, Collection: col.Name, CollectionID: col.ID,
-		Partition: name, PartitionID: m.GetPartitionID(), Body: body,
-	})
+	return "", s.publishDropPartition(ctx, col, m.GetPartitionID(), ch.ts)
 }
