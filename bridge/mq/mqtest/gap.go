@@ -125,7 +125,7 @@ func recreatedWaiting(s *suite) {
 	s.write(5, 100)
 	r := s.open("")
 	s.expect(r, 0, 5)
-	s.nothing(r)
+	Nothing(s.T, r)
 	s.Delete(s.T, s.channel)
 	s.create()
 	s.written = 1000

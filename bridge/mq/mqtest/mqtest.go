@@ -3,13 +3,15 @@
 //
 // What flows in is a Broker, which lets the suite write to channels, trim them and break them; what flows out is a
 // verdict by case, each named for what it promises.
+//
+// Beside the suite it holds what the children's own tests have in common: numbered messages and how they are read
+// (Expect, UntilGap), a Channel with tests that go by a Proxy, a Log, an Authority, and Milvus as the writer.
 package mqtest
 
 import (
 	"maps"
 	"slices"
 	"testing"
-	"time"
 
 	"kitestream/bridge/mq"
 )
@@ -57,9 +59,6 @@ type Message struct {
 	Payload    []byte
 	Properties map[string]string
 }
-
-// patience is how long what must happen may take. A broker that restarts takes most of it.
-const patience = time.Minute
 
 // cases are tests by the promise that each holds the reader to.
 type cases map[string]func(*suite)
