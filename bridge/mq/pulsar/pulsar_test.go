@@ -51,18 +51,18 @@ func start(t testing.TB, set map[string]string) *servers.Pulsar {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	p, err := servers.StartPulsar(ctx, servers.PulsarConfig{Dir: t.TempDir(), Set: set})
-	must(t, err)
-	t.Cleanup(func() { must(t, p.Close()) })
+	mqtest.Must(t, err)
+	t.Cleanup(func() { mqtest.Must(t, p.Close()) })
 	return p
 }
 
 // crash kills the broker, and with it the bookie and the metadata, and starts it again.
 func crash(t testing.TB, p *servers.Pulsar) {
 	t.Helper()
-	must(t, p.Kill())
+	mqtest.Must(t, p.Kill())
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	must(t, p.Restart(ctx))
+	mqtest.Must(t, p.Restart(ctx))
 }
 
 // newBroker lets the contract suite loose on a Pulsar.
@@ -111,5 +111,5 @@ func connect(t testing.TB, url string) *pulsar.Queue {
 	t.Helper()
 	cfg := pulsar.DefaultConfig()
 	cfg.URL = url
-	return connectWith(t, cfg)
+	return mqtest.Connect(t, pulsar.Connect, cfg)
 }
