@@ -90,21 +90,12 @@ type connector func(kafka.Config, *slog.Logger) (*kafka.Queue, error)
 // newBroker lets the contract suite loose on a broker.
 func newBroker(t *testing.T, addr string, connect connector, restart func(*testing.T)) mqtest.Broker {
 	w := newWriter(t, addr)
-	count := 0
 	return mqtest.Broker{
 		Connect: func(t *testing.T) mq.Queue { return mqtest.Connect(t, connect, config(addr)) },
-		Channel: func(t *testing.T) string {
-			count++
-			name := fmt.Sprintf("kitestream-contract-%d-%d", time.Now().UnixNano(), count)
-			t.Cleanup(func() { w.remove(t, name) })
-			return name
-		},
-		Create: func(t *testing.T, channel string) { w.create(t, channel) },
-		Append: func(t *testing.T, channel string, msgs ...mqtest.Message) []mq.Position {
-			return w.append(t, channel, msgs...)
-		},
+		Create:  w.create,
+		Append:  w.append,
 		Trim:    func(t *testing.T, channel string, to mq.Position) { w.trim(t, channel, offset(t, to)) },
-		Delete:  func(t *testing.T, channel string) { w.remove(t, channel) },
+		Delete:  w.remove,
 		Restart: restart,
 		Ahead: func(t *testing.T, channel string, n int) mq.Position {
 			return mq.Position(fmt.Sprint(w.end(t, channel) + int64(n) - 1))

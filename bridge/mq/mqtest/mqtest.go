@@ -9,6 +9,7 @@
 package mqtest
 
 import (
+	"crypto/rand"
 	"maps"
 	"slices"
 	"testing"
@@ -22,19 +23,17 @@ import (
 type Broker struct {
 	// Connect makes a queue for this test alone. The suite closes it.
 	Connect func(t *testing.T) mq.Queue
-	// Channel is the name of a channel that does not exist. Whatever gets created under it is gone after the test.
-	Channel func(t *testing.T) string
 	// Create makes an empty channel.
-	Create func(t *testing.T, channel string)
+	Create func(t testing.TB, channel string)
 	// Append writes messages in this order and returns, once they are stored, where they stand.
-	Append func(t *testing.T, channel string, msgs ...Message) []mq.Position
+	Append func(t testing.TB, channel string, msgs ...Message) []mq.Position
 	// Cut, unless it is nil, is called before the message to which Trim may be called is appended: for brokers that keep a
 	// channel in pieces and remove whole ones.
-	Cut func(t *testing.T, channel string)
+	Cut func(t testing.TB, channel string)
 	// Trim removes at least every message before to, and neither to nor anything behind it.
 	Trim func(t *testing.T, channel string, to mq.Position)
-	// Delete removes a channel with all it holds.
-	Delete func(t *testing.T, channel string)
+	// Delete removes a channel with all it holds, if it is there.
+	Delete func(t testing.TB, channel string)
 	// Restart ends the broker the hard way and returns when it takes messages again. Its data stay.
 	Restart func(t *testing.T)
 
@@ -74,4 +73,11 @@ func Run(t *testing.T, b Broker) {
 			t.Run(name, func(t *testing.T) { group[name](newSuite(t, b)) })
 		}
 	}
+}
+
+// newChannel is the name of a channel that does not exist. Whatever gets created under it is gone after the test.
+func (b Broker) newChannel(t *testing.T) string {
+	name := "kitestream-contract-" + rand.Text()
+	t.Cleanup(func() { b.Delete(t, name) })
+	return name
 }

@@ -18,7 +18,7 @@ type suite struct {
 }
 
 func newSuite(t *testing.T, b Broker) *suite {
-	s := &suite{T: t, Broker: b, q: b.Connect(t), channel: b.Channel(t)}
+	s := &suite{T: t, Broker: b, q: b.Connect(t), channel: b.newChannel(t)}
 	t.Cleanup(func() {
 		if err := s.q.Close(); err != nil {
 			t.Errorf("close queue: %v", err)
@@ -29,7 +29,7 @@ func newSuite(t *testing.T, b Broker) *suite {
 
 // another is the same case on a second channel of the same queue.
 func (s *suite) another() *suite {
-	return &suite{T: s.T, Broker: s.Broker, q: s.q, channel: s.Channel(s.T)}
+	return &suite{T: s.T, Broker: s.Broker, q: s.q, channel: s.newChannel(s.T)}
 }
 
 // create makes the case's channel.

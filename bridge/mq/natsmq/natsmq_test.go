@@ -47,27 +47,15 @@ func newWriter(t testing.TB, url string, login ...nats.Option) *writer {
 	return &writer{nc: nc, js: js}
 }
 
-// newBroker lets the contract suite loose on a server. Its channels have names of their own, since the server may be
-// one that others use.
+// newBroker lets the contract suite loose on a server.
 func newBroker(t *testing.T, url string, restart func(*testing.T)) mqtest.Broker {
 	w := newWriter(t, url)
-	count := 0
 	return mqtest.Broker{
 		Connect: func(t *testing.T) mq.Queue { return connect(t, url) },
-		Channel: func(t *testing.T) string {
-			count++
-			name := fmt.Sprintf("kitestream-contract-%d-%d", time.Now().UnixNano(), count)
-			t.Cleanup(func() { w.remove(t, name) })
-			return name
-		},
-		Create: func(t *testing.T, channel string) { w.create(t, channel) },
-		Append: func(t *testing.T, channel string, msgs ...mqtest.Message) []mq.Position {
-			return w.append(t, channel, msgs...)
-		},
-		Trim: func(t *testing.T, channel string, to mq.Position) {
-			w.purge(t, channel, sequence(t, to))
-		},
-		Delete:  func(t *testing.T, channel string) { w.remove(t, channel) },
+		Create:  w.create,
+		Append:  w.append,
+		Trim:    func(t *testing.T, channel string, to mq.Position) { w.purge(t, channel, sequence(t, to)) },
+		Delete:  w.remove,
 		Restart: restart,
 		Ahead: func(t *testing.T, channel string, n int) mq.Position {
 			return mq.Position(fmt.Sprint(w.state(t, channel).LastSeq + uint64(n)))

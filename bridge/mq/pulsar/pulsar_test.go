@@ -68,22 +68,13 @@ func crash(t testing.TB, p *servers.Pulsar) {
 // newBroker lets the contract suite loose on a Pulsar.
 func newBroker(t *testing.T, p *servers.Pulsar) mqtest.Broker {
 	w := newWriter(t, p)
-	count := 0
 	return mqtest.Broker{
 		Connect: func(t *testing.T) mq.Queue { return connect(t, p.URL) },
-		Channel: func(t *testing.T) string {
-			count++
-			name := fmt.Sprintf("contract-%d", count)
-			t.Cleanup(func() { w.remove(t, name) })
-			return name
-		},
-		Create: func(t *testing.T, channel string) { w.create(t, channel) },
-		Append: func(t *testing.T, channel string, msgs ...mqtest.Message) []mq.Position {
-			return w.append(t, channel, msgs...)
-		},
-		Cut:    func(t *testing.T, channel string) { w.roll(t, channel) },
-		Trim:   func(t *testing.T, channel string, _ mq.Position) { w.truncate(t, channel) },
-		Delete: func(t *testing.T, channel string) { w.remove(t, channel) },
+		Create:  w.create,
+		Append:  w.append,
+		Cut:     w.roll,
+		Trim:    func(t *testing.T, channel string, _ mq.Position) { w.truncate(t, channel) },
+		Delete:  w.remove,
 		Restart: func(t *testing.T) {
 			for channel := range w.producers {
 				w.release(channel)
