@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kitestream/bridge/mq/mqtest"
 	"kitestream/test/servers"
 )
 
@@ -23,25 +24,25 @@ func TestLeaderMoves(t *testing.T) {
 	w.replicate(t, "channel", 2, 1)
 
 	q := connect(t, addr)
-	reading, waiting := open(t, q, "channel", ""), open(t, q, "channel", "")
+	reading, waiting := mqtest.Open(t, q, "channel", ""), mqtest.Open(t, q, "channel", "")
 	n := 0
 	for n < 5000 {
 		n = w.number(t, "channel", n, 50, 1000)
 	}
-	expect(t, reading, 0, 1000)
-	at := expect(t, waiting, 0, n)
-	must(t, second.Kill())
+	mqtest.Expect(t, reading, 0, 1000)
+	at := mqtest.Expect(t, waiting, 0, n)
+	mqtest.Must(t, second.Kill())
 	n = w.number(t, "channel", n, 10, 1000) // by the new leader
-	expect(t, waiting, n-10, n)
-	expect(t, reading, 1000, n)
-	expect(t, open(t, connect(t, first.Addr), "channel", at[4000]), 4000, n)
+	mqtest.Expect(t, waiting, n-10, n)
+	mqtest.Expect(t, reading, 1000, n)
+	mqtest.Expect(t, mqtest.Open(t, connect(t, first.Addr), "channel", at[4000]), 4000, n)
 
 	restart(t, second)
 	w.elect(t, "channel")
 	n = w.number(t, "channel", n, 10, 1000)
-	expect(t, waiting, n-10, n)
-	expect(t, reading, n-10, n)
-	eventually(t, "last is there", func() bool {
+	mqtest.Expect(t, waiting, n-10, n)
+	mqtest.Expect(t, reading, n-10, n)
+	mqtest.Eventually(t, "last is there", func() bool {
 		p, err := q.Last(t.Context(), "channel")
 		return err == nil && offset(t, p) == int64(n-1)
 	})
@@ -61,7 +62,7 @@ func joinKafka(t *testing.T, first *servers.Kafka) (k *servers.Kafka, addr strin
 // replicate creates a topic with a replica on each of these brokers; the first one leads.
 func (w *writer) replicate(t *testing.T, topic string, brokers ...int32) {
 	t.Helper()
-	w.do(t, "create topic "+topic, func(ctx context.Context) error {
+	mqtest.Do(t, "create topic "+topic, func(ctx context.Context) error {
 		req := kmsg.NewPtrCreateTopicsRequest()
 		ask := kmsg.NewCreateTopicsRequestTopic()
 		ask.Topic, ask.NumPartitions, ask.ReplicationFactor = topic, -1, -1
@@ -80,7 +81,7 @@ func (w *writer) replicate(t *testing.T, topic string, brokers ...int32) {
 // elect gives a topic back to the broker that is to lead it.
 func (w *writer) elect(t *testing.T, topic string) {
 	t.Helper()
-	w.do(t, "elect the leader of "+topic, func(ctx context.Context) error {
+	mqtest.Do(t, "elect the leader of "+topic, func(ctx context.Context) error {
 		req := kmsg.NewPtrElectLeadersRequest()
 		ask := kmsg.NewElectLeadersRequestTopic()
 		ask.Topic, ask.Partitions = topic, []int32{0}

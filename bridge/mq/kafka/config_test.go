@@ -1,26 +1,17 @@
 package kafka_test
 
 import (
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"kitestream/bridge/mq/kafka"
+	"kitestream/bridge/mq/mqtest"
 )
 
-func TestDefaultConfigIsValid(t *testing.T) {
-	if err := kafka.DefaultConfig().Validate(); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestValidate(t *testing.T) {
-	for name, tc := range map[string]struct {
-		change func(*kafka.Config)
-		want   []string // in the error; none: valid
-	}{
+	mqtest.Validate(t, kafka.DefaultConfig, kafka.Connect, mqtest.Configs[kafka.Config]{
 		"several brokers":       {func(c *kafka.Config) { c.Brokers = "a:9092, b:9093,[::1]:9094" }, nil},
 		"user":                  {func(c *kafka.Config) { c.User, c.Password = "u", "p" }, nil},
 		"user by SCRAM":         {func(c *kafka.Config) { c.User, c.Password, c.Mechanism = "u", "p", "SCRAM-SHA-512" }, nil},
@@ -46,26 +37,7 @@ func TestValidate(t *testing.T) {
 			func(c *kafka.Config) { *c = kafka.Config{Password: "p", KeyFile: "none.pem"} },
 			[]string{"Brokers", "Password", "TLS", "KeyFile", "PrefetchBytes"},
 		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c := kafka.DefaultConfig()
-			tc.change(&c)
-			err := c.Validate()
-			if (err != nil) != (len(tc.want) > 0) {
-				t.Fatalf("validate = %v, want an error: %t", err, len(tc.want) > 0)
-			}
-			for _, part := range tc.want {
-				if !strings.Contains(err.Error(), part) {
-					t.Errorf("error does not name %q: %v", part, err)
-				}
-			}
-			if err != nil {
-				if _, err := kafka.Connect(c, slog.New(slog.DiscardHandler)); err == nil {
-					t.Error("connect accepts what validate refuses")
-				}
-			}
-		})
-	}
+	})
 }
 
 const notPEM = "config.go"
@@ -96,12 +68,5 @@ func TestKeyFileIsNotShown(t *testing.T) {
 
 func TestNamesThatAreNoTopicAreRefused(t *testing.T) {
 	q := unconnected(t)
-	for _, name := range []string{"", ".", "..", "a b", "a/b", "ä", "a\n", strings.Repeat("a", 250)} {
-		if r, err := q.Open(t.Context(), name, ""); err == nil {
-			t.Errorf("open %q = %v, want an error", name, r)
-		}
-		if p, err := q.Last(t.Context(), name); err == nil {
-			t.Errorf("last of %q = %q, want an error", name, p)
-		}
-	}
+	mqtest.NoChannels(t, q, "", ".", "..", "a b", "a/b", "ä", "a\n", strings.Repeat("a", 250))
 }

@@ -24,9 +24,6 @@ import (
 	"kitestream/test/servers"
 )
 
-// patience is how long a broker may take to answer after a restart.
-const patience = time.Minute
-
 // maxMessage is message.max.bytes of the test's broker, which counts a batch with its header.
 const maxMessage = 10 << 20
 
@@ -54,20 +51,10 @@ func TestContractBefore28(t *testing.T) {
 func trimmed(t *testing.T, k *servers.Kafka, topic string, to int64) {
 	t.Helper()
 	file := filepath.Join(k.Dir, "data", "log-start-offset-checkpoint")
-	eventually(t, "the trim is on disk", func() bool {
+	mqtest.Eventually(t, "the trim is on disk", func() bool {
 		b, err := os.ReadFile(file)
 		return err == nil && strings.Contains(string(b), fmt.Sprintf("%s 0 %d\n", topic, to))
 	})
-}
-
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not after %v", what, patience)
-		}
-		<-time.After(10 * time.Millisecond)
-	}
 }
 
 // startKafka starts a broker for one test, with these settings changed.
@@ -79,14 +66,14 @@ func startKafka(t testing.TB, set map[string]string) *servers.Kafka {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { must(t, k.Close()) })
+	t.Cleanup(func() { mqtest.Must(t, k.Close()) })
 	return k
 }
 
 // crash kills the broker and starts it again.
 func crash(t testing.TB, k *servers.Kafka) {
 	t.Helper()
-	must(t, k.Kill())
+	mqtest.Must(t, k.Kill())
 	restart(t, k)
 }
 
@@ -94,7 +81,7 @@ func restart(t testing.TB, k *servers.Kafka) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	must(t, k.Restart(ctx))
+	mqtest.Must(t, k.Restart(ctx))
 }
 
 // connector is Connect or one of its restricted kinds.
@@ -103,21 +90,12 @@ type connector func(kafka.Config, *slog.Logger) (*kafka.Queue, error)
 // newBroker lets the contract suite loose on a broker.
 func newBroker(t *testing.T, addr string, connect connector, restart func(*testing.T)) mqtest.Broker {
 	w := newWriter(t, addr)
-	count := 0
 	return mqtest.Broker{
-		Connect: func(t *testing.T) mq.Queue { return connectWith(t, connect, config(addr)) },
-		Channel: func(t *testing.T) string {
-			count++
-			name := fmt.Sprintf("kitestream-contract-%d-%d", time.Now().UnixNano(), count)
-			t.Cleanup(func() { w.remove(t, name) })
-			return name
-		},
-		Create: func(t *testing.T, channel string) { w.create(t, channel) },
-		Append: func(t *testing.T, channel string, msgs ...mqtest.Message) []mq.Position {
-			return w.append(t, channel, msgs...)
-		},
+		Connect: func(t *testing.T) mq.Queue { return mqtest.Connect(t, connect, config(addr)) },
+		Create:  w.create,
+		Append:  w.append,
 		Trim:    func(t *testing.T, channel string, to mq.Position) { w.trim(t, channel, offset(t, to)) },
-		Delete:  func(t *testing.T, channel string) { w.remove(t, channel) },
+		Delete:  w.remove,
 		Restart: restart,
 		Ahead: func(t *testing.T, channel string, n int) mq.Position {
 			return mq.Position(fmt.Sprint(w.end(t, channel) + int64(n) - 1))
@@ -134,26 +112,10 @@ func newBroker(t *testing.T, addr string, connect connector, restart func(*testi
 	}
 }
 
-func config(addr string) kafka.Config {
-	cfg := kafka.DefaultConfig()
-	cfg.Brokers = addr
-	return cfg
-}
-
 // connect makes a queue with default limits that logs to the test.
 func connect(t testing.TB, addr string) *kafka.Queue {
 	t.Helper()
-	return connectWith(t, kafka.Connect, config(addr))
-}
-
-func connectWith(t testing.TB, connect connector, cfg kafka.Config) *kafka.Queue {
-	t.Helper()
-	q, err := connect(cfg, slog.New(slog.NewTextHandler(t.Output(), nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = q.Close() })
-	return q
+	return mqtest.Connect(t, kafka.Connect, config(addr))
 }
 
 func offset(t testing.TB, p mq.Position) int64 {
@@ -164,13 +126,6 @@ func offset(t testing.TB, p mq.Position) int64 {
 		t.Fatalf("position %q: %v", p, err)
 	}
 	return n
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // writer is the test's own hold on a broker.
@@ -188,7 +143,7 @@ func newWriter(t testing.TB, addr string, opts ...kgo.Opt) *writer {
 		kgo.MetadataMinAge(50 * time.Millisecond), kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }),
 	}, opts...)
 	admin, err := kgo.NewClient(opts...)
-	must(t, err)
+	mqtest.Must(t, err)
 	w := &writer{admin: admin, opts: opts, producers: map[string]*kgo.Client{}}
 	t.Cleanup(func() {
 		admin.Close()
@@ -199,26 +154,6 @@ func newWriter(t testing.TB, addr string, opts ...kgo.Opt) *writer {
 	return w
 }
 
-// do repeats a request until the broker does what it says.
-func (w *writer) do(t testing.TB, what string, request func(context.Context) error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience) // also in clean-ups, when t.Context() has ended
-	defer cancel()
-	for {
-		try, stop := context.WithTimeout(ctx, 5*time.Second)
-		err := request(try)
-		stop()
-		if err == nil {
-			return
-		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-ctx.Done():
-			t.Fatalf("%s: %v", what, err)
-		}
-	}
-}
-
 func (w *writer) create(t testing.TB, topic string) {
 	t.Helper()
 	w.createWith(t, topic, nil)
@@ -226,7 +161,7 @@ func (w *writer) create(t testing.TB, topic string) {
 
 func (w *writer) createWith(t testing.TB, topic string, settings map[string]string) {
 	t.Helper()
-	w.do(t, "create topic "+topic, func(ctx context.Context) error {
+	mqtest.Do(t, "create topic "+topic, func(ctx context.Context) error {
 		req := kmsg.NewPtrCreateTopicsRequest()
 		ask := kmsg.NewCreateTopicsRequestTopic()
 		ask.Topic, ask.NumPartitions, ask.ReplicationFactor = topic, 1, 1
@@ -250,7 +185,7 @@ func (w *writer) remove(t testing.TB, topic string) {
 		p.Close()
 		delete(w.producers, topic)
 	}
-	w.do(t, "delete topic "+topic, func(ctx context.Context) error {
+	mqtest.Do(t, "delete topic "+topic, func(ctx context.Context) error {
 		req := kmsg.NewPtrDeleteTopicsRequest()
 		ask := kmsg.NewDeleteTopicsRequestTopic()
 		ask.Topic = &topic
@@ -270,7 +205,7 @@ func (w *writer) remove(t testing.TB, topic string) {
 // trim deletes the records before an offset, as an operator would.
 func (w *writer) trim(t testing.TB, topic string, to int64) {
 	t.Helper()
-	w.do(t, "delete records of "+topic, func(ctx context.Context) error {
+	mqtest.Do(t, "delete records of "+topic, func(ctx context.Context) error {
 		req := kmsg.NewPtrDeleteRecordsRequest()
 		ask := kmsg.NewDeleteRecordsRequestTopic()
 		p := kmsg.NewDeleteRecordsRequestTopicPartition()
@@ -289,7 +224,7 @@ func (w *writer) trim(t testing.TB, topic string, to int64) {
 func (w *writer) end(t testing.TB, topic string) int64 {
 	t.Helper()
 	var end int64
-	w.do(t, "ask for the end of "+topic, func(ctx context.Context) error {
+	mqtest.Do(t, "ask for the end of "+topic, func(ctx context.Context) error {
 		req := kmsg.NewPtrListOffsetsRequest()
 		req.ReplicaID = -1
 		ask := kmsg.NewListOffsetsRequestTopic()
@@ -312,7 +247,7 @@ func (w *writer) producer(t testing.TB, topic string) *kgo.Client {
 	t.Helper()
 	if w.producers[topic] == nil {
 		p, err := kgo.NewClient(w.opts...)
-		must(t, err)
+		mqtest.Must(t, err)
 		w.producers[topic] = p
 	}
 	return w.producers[topic]
@@ -321,7 +256,7 @@ func (w *writer) producer(t testing.TB, topic string) *kgo.Client {
 // append produces as fast as the broker takes it.
 func (w *writer) append(t testing.TB, topic string, msgs ...mqtest.Message) []mq.Position {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), mqtest.Patience)
 	defer cancel()
 	records := make([]*kgo.Record, len(msgs))
 	for i, m := range msgs {

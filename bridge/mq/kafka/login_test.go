@@ -4,6 +4,9 @@ package kafka_test
 
 import (
 	"context"
+	"crypto/pbkdf2"
+	"crypto/sha256"
+	"crypto/sha512"
 	"fmt"
 	"net"
 	"os"
@@ -17,6 +20,7 @@ import (
 
 	"kitestream/bridge/mq"
 	"kitestream/bridge/mq/kafka"
+	"kitestream/bridge/mq/mqtest"
 	"kitestream/test/servers"
 )
 
@@ -25,7 +29,7 @@ import (
 type guarded struct {
 	*servers.Kafka
 	w     *writer
-	ca    *authority
+	ca    *mqtest.Authority
 	sasl  string // SASL without TLS
 	saslS string // SASL over TLS
 	mtls  string // a client certificate
@@ -38,13 +42,13 @@ func startGuarded(t *testing.T) *guarded {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		k, err := servers.StartKafka(ctx, servers.KafkaConfig{Dir: dir, Set: set})
-		must(t, err)
+		mqtest.Must(t, err)
 		return k
 	}
 	k := start(nil) // to learn its own addresses
-	must(t, k.Close())
-	g := &guarded{ca: newAuthority(t), sasl: freeAddr(t), saslS: freeAddr(t), mtls: freeAddr(t)}
-	ca, pair := g.ca.serverFiles(t)
+	mqtest.Must(t, k.Close())
+	g := &guarded{ca: mqtest.NewAuthority(t), sasl: freeAddr(t), saslS: freeAddr(t), mtls: freeAddr(t)}
+	ca, pair := brokerFiles(t, g.ca)
 	old := properties(t, filepath.Join(dir, "server.properties"))
 	extra := ",SASL://" + g.sasl + ",SASLS://" + g.saslS + ",MTLS://" + g.mtls
 	set := map[string]string{
@@ -66,7 +70,7 @@ func startGuarded(t *testing.T) *guarded {
 		}
 	}
 	g.Kafka = start(set)
-	t.Cleanup(func() { must(t, g.Close()) })
+	t.Cleanup(func() { mqtest.Must(t, g.Close()) })
 	g.w = newWriter(t, g.Addr)
 	g.w.create(t, "channel")
 	g.w.number(t, "channel", 0, 10, 8)
@@ -76,18 +80,31 @@ func startGuarded(t *testing.T) *guarded {
 	return g
 }
 
+// brokerFiles are whom to trust, and a new key and certificate in one, as Kafka wants them.
+func brokerFiles(t *testing.T, a *mqtest.Authority) (ca, pair string) {
+	t.Helper()
+	ca, certFile, keyFile := a.Files(t, "broker")
+	cert, err := os.ReadFile(certFile)
+	mqtest.Must(t, err)
+	key, err := os.ReadFile(keyFile)
+	mqtest.Must(t, err)
+	pair = filepath.Join(t.TempDir(), "broker.pem")
+	mqtest.Must(t, os.WriteFile(pair, append(key, cert...), 0o600))
+	return ca, pair
+}
+
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer func() { must(t, l.Close()) }()
+	mqtest.Must(t, err)
+	defer func() { mqtest.Must(t, l.Close()) }()
 	return l.Addr().String()
 }
 
 func properties(t *testing.T, file string) map[string]string {
 	t.Helper()
 	b, err := os.ReadFile(file)
-	must(t, err)
+	mqtest.Must(t, err)
 	all := map[string]string{}
 	for line := range strings.Lines(string(b)) {
 		k, v, _ := strings.Cut(strings.TrimSpace(line), "=")
@@ -99,7 +116,7 @@ func properties(t *testing.T, file string) map[string]string {
 // allow lets somebody read a topic: all that a reader needs.
 func (g *guarded) allow(t *testing.T, who, topic string) {
 	t.Helper()
-	g.w.do(t, "allow "+who, func(ctx context.Context) error {
+	mqtest.Do(t, "allow "+who, func(ctx context.Context) error {
 		req := kmsg.NewPtrCreateACLsRequest()
 		c := kmsg.NewCreateACLsRequestCreation()
 		c.ResourceType, c.ResourceName, c.ResourcePatternType = kmsg.ACLResourceTypeTopic, topic, kmsg.ACLResourcePatternTypeLiteral
@@ -117,7 +134,7 @@ func (g *guarded) allow(t *testing.T, who, topic string) {
 func (g *guarded) scram(t *testing.T, user, password string) {
 	t.Helper()
 	for kind, salted := range saltedPasswords(t, password, []byte("salt"), 4096) { // one user twice in a request is refused
-		g.w.do(t, "set a password", func(ctx context.Context) error {
+		mqtest.Do(t, "set a password", func(ctx context.Context) error {
 			req := kmsg.NewPtrAlterUserSCRAMCredentialsRequest()
 			u := kmsg.NewAlterUserSCRAMCredentialsRequestUpsertion()
 			u.Name, u.Mechanism, u.Iterations, u.Salt, u.SaltedPassword = user, kind, 4096, []byte("salt"), salted
@@ -131,6 +148,16 @@ func (g *guarded) scram(t *testing.T, user, password string) {
 	}
 }
 
+// saltedPasswords are what a broker keeps of a password for SCRAM, by Kafka's number for the mechanism.
+func saltedPasswords(t *testing.T, password string, salt []byte, times int) map[int8][]byte {
+	t.Helper()
+	short, err := pbkdf2.Key(sha256.New, password, salt, times, sha256.Size)
+	mqtest.Must(t, err)
+	long, err := pbkdf2.Key(sha512.New, password, salt, times, sha512.Size)
+	mqtest.Must(t, err)
+	return map[int8][]byte{1: short, 2: long}
+}
+
 // TestLogin has the cases that can share a guarded broker.
 func TestLogin(t *testing.T) {
 	g := startGuarded(t)
@@ -138,22 +165,22 @@ func TestLogin(t *testing.T) {
 		"plain":     func(c *kafka.Config) { c.Brokers = g.sasl },
 		"scram_256": func(c *kafka.Config) { c.Brokers, c.Mechanism = g.sasl, kafka.MechanismScramSHA256 },
 		"scram_512": func(c *kafka.Config) { c.Brokers, c.Mechanism = g.sasl, kafka.MechanismScramSHA512 },
-		"plain_tls": func(c *kafka.Config) { c.Brokers, c.TLS, c.CAFile = g.saslS, true, g.ca.file(t) },
+		"plain_tls": func(c *kafka.Config) { c.Brokers, c.TLS, c.CAFile = g.saslS, true, g.ca.File },
 		"scram_512_tls": func(c *kafka.Config) {
-			c.Brokers, c.TLS, c.CAFile, c.Mechanism = g.saslS, true, g.ca.file(t), kafka.MechanismScramSHA512
+			c.Brokers, c.TLS, c.CAFile, c.Mechanism = g.saslS, true, g.ca.File, kafka.MechanismScramSHA512
 		},
 		"client_certificate": func(c *kafka.Config) {
 			c.Brokers, c.TLS, c.User, c.Password = g.mtls, true, "", ""
-			c.CAFile, c.CertFile, c.KeyFile = g.ca.clientFiles(t, "reader")
+			c.CAFile, c.CertFile, c.KeyFile = g.ca.Files(t, "reader")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := kafka.DefaultConfig()
 			cfg.User, cfg.Password = "reader", "s3cret"
 			login(&cfg)
-			q := connectWith(t, kafka.Connect, cfg)
-			at := expect(t, open(t, q, "channel", ""), 0, 10)
-			expect(t, open(t, q, "channel", at[4]), 4, 10)
+			q := mqtest.Connect(t, kafka.Connect, cfg)
+			at := mqtest.Expect(t, mqtest.Open(t, q, "channel", ""), 0, 10)
+			mqtest.Expect(t, mqtest.Open(t, q, "channel", at[4]), 4, 10)
 			if p, err := q.Last(t.Context(), "channel"); err != nil || p != at[9] {
 				t.Errorf("last = %q, %v; want %q", p, err, at[9])
 			}
@@ -168,23 +195,23 @@ func TestLogin(t *testing.T) {
 // waits starts a Next that must go on waiting until the log names the reason; the channel gets what comes of it.
 func waits(t *testing.T, cfg kafka.Config, from mq.Position, reason string) chan error {
 	t.Helper()
-	q, out := connectLogging(t, cfg)
-	r := open(t, q, "channel", from)
+	q, out := mqtest.ConnectLogging(t, kafka.Connect, cfg)
+	r := mqtest.Open(t, q, "channel", from)
 	result := make(chan error, 1)
 	go func() {
 		m, err := r.Next(t.Context())
-		if err == nil && number(m) != 0 {
-			err = fmt.Errorf("message %d, want 0", number(m))
+		if err == nil && mqtest.Number(m) != 0 {
+			err = fmt.Errorf("message %d, want 0", mqtest.Number(m))
 		}
 		result <- err
 	}()
-	eventually(t, "the log names the reason", func() bool { return strings.Contains(out.String(), reason) })
+	mqtest.Eventually(t, "the log names the reason", func() bool { return strings.Contains(out.String(), reason) })
 	select {
 	case err := <-result:
 		t.Fatalf("next = %v, want that it waits", err)
 	case <-time.After(time.Second):
 	}
-	if log := out.String(); strings.Contains(log, "s3cret") || strings.Count(log, "\n") != 1 {
+	if log := out.String(); strings.Contains(log, "s3cret") || out.Lines() != 1 {
 		t.Errorf("log = %s\nwant one line and no password", log)
 	}
 	if _, err := q.Last(t.Context(), "channel"); err == nil || strings.Contains(err.Error(), "s3cret") {
@@ -199,7 +226,7 @@ func testWrongPassword(t *testing.T, g *guarded) {
 	cfg.Brokers, cfg.User, cfg.Password, cfg.Mechanism = g.sasl, "reader", "new-s3cret", kafka.MechanismScramSHA256
 	result := waits(t, cfg, "0", "SASL_AUTHENTICATION_FAILED")
 	g.scram(t, "reader", "new-s3cret")
-	must(t, <-result)
+	mqtest.Must(t, <-result)
 
 	cfg.Mechanism, cfg.Password = kafka.MechanismPlain, "other-s3cret"
 	waits(t, cfg, "0", "SASL_AUTHENTICATION_FAILED")
@@ -216,7 +243,7 @@ func testMissingPermission(t *testing.T, g *guarded) {
 	case <-time.After(12 * time.Second): // longer than a topic must be away
 	}
 	g.allow(t, "User:other", "channel")
-	must(t, <-result)
+	mqtest.Must(t, <-result)
 }
 
 func testUntrusted(t *testing.T, g *guarded) {

@@ -4,12 +4,10 @@ package kafka_test
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -62,70 +60,17 @@ func TestReader(t *testing.T) {
 // number appends n messages that carry their number and returns the number after the last.
 func (w *writer) number(t testing.TB, topic string, from, n, size int) int {
 	t.Helper()
-	msgs := make([]mqtest.Message, n)
-	for i := range msgs {
-		msgs[i].Payload = numbered(from+i, size)
-	}
-	w.append(t, topic, msgs...)
+	w.append(t, topic, mqtest.Numbered(from, n, size)...)
 	return from + n
-}
-
-func numbered(i, size int) []byte {
-	return binary.LittleEndian.AppendUint64(make([]byte, 0, max(size, 8)), uint64(i))[:max(size, 8)]
-}
-
-func number(m mq.Message) int { return int(binary.LittleEndian.Uint64(m.Payload)) }
-
-// expect reads the messages numbered from…to-1 and returns where they stand.
-func expect(t testing.TB, r mq.Reader, from, to int) []mq.Position {
-	t.Helper()
-	var at []mq.Position
-	for i := from; i < to; i++ {
-		m := next(t, r)
-		if got := number(m); got != i {
-			t.Fatalf("message at %s has number %d, want %d", m.Position, got, i)
-		}
-		at = append(at, m.Position)
-	}
-	return at
-}
-
-func next(t testing.TB, r mq.Reader) mq.Message {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	m, err := r.Next(ctx)
-	if err != nil {
-		t.Fatalf("next: %v", err)
-	}
-	return m
 }
 
 // gap expects a gap now, with these offsets; found -1 is none.
 func gap(t testing.TB, r mq.Reader, wanted, found int64) {
 	t.Helper()
-	_, g := untilGap(t, r, -1)
+	_, g := mqtest.UntilGap(t, r, -1)
 	if offset(t, g.Wanted) != wanted || (g.Found == "") != (found < 0) || g.Found != "" && offset(t, g.Found) != found {
 		t.Errorf("gap: %v\nwant from %d to %d", g, wanted, found)
 	}
-}
-
-// nothing expects that no message comes within a moment.
-func nothing(t testing.TB, r mq.Reader) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	if m, err := r.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatalf("next = message at %q, %v; want none yet", m.Position, err)
-	}
-}
-
-func open(t testing.TB, q mq.Queue, topic string, from mq.Position) mq.Reader {
-	t.Helper()
-	r, err := q.Open(t.Context(), topic, from)
-	must(t, err)
-	t.Cleanup(func() { _ = r.Close() })
-	return r
 }
 
 func testCompression(t *testing.T, r rig) {
@@ -135,9 +80,9 @@ func testCompression(t *testing.T, r rig) {
 	} {
 		n = newWriter(t, r.k.Addr, kgo.ProducerBatchCompression(codec)).number(t, r.topic, n, 2000, 500)
 	}
-	at := expect(t, open(t, connect(t, r.k.Addr), r.topic, ""), 0, n)
+	at := mqtest.Expect(t, mqtest.Open(t, connect(t, r.k.Addr), r.topic, ""), 0, n)
 	for _, i := range []int{1, 1999, 2000, 7777} { // from the middle of a batch
-		expect(t, open(t, connect(t, r.k.Addr), r.topic, at[i]), i, n)
+		mqtest.Expect(t, mqtest.Open(t, connect(t, r.k.Addr), r.topic, at[i]), i, n)
 	}
 }
 
@@ -145,12 +90,12 @@ func testCompression(t *testing.T, r rig) {
 func testCreatesNothing(t *testing.T, r rig) {
 	q := connect(t, r.k.Addr)
 	const absent = "never-created"
-	nothing(t, open(t, q, absent, ""))
+	mqtest.Nothing(t, mqtest.Open(t, q, absent, ""))
 	if p, err := q.Last(t.Context(), absent); p != "" || err != nil {
 		t.Errorf("last of a topic that is not there = %q, %v", p, err)
 	}
 	got, err := kmsg.NewPtrMetadataRequest().RequestWith(t.Context(), r.w.admin)
-	must(t, err)
+	mqtest.Must(t, err)
 	for _, topic := range got.Topics {
 		if *topic.Topic == absent {
 			t.Error("reading a topic created it")
@@ -161,22 +106,22 @@ func testCreatesNothing(t *testing.T, r rig) {
 func testDeletedRecords(t *testing.T, r rig) {
 	r.w.number(t, r.topic, 0, 30, 100)
 	q := connect(t, r.k.Addr)
-	behind, waiting := open(t, q, r.topic, ""), open(t, q, r.topic, "25")
-	at := expect(t, behind, 0, 30)
-	expect(t, waiting, 25, 30)
+	behind, waiting := mqtest.Open(t, q, r.topic, ""), mqtest.Open(t, q, r.topic, "25")
+	at := mqtest.Expect(t, behind, 0, 30)
+	mqtest.Expect(t, waiting, 25, 30)
 	r.w.trim(t, r.topic, 20)
 	for _, from := range []mq.Position{at[0], at[19], "0", "19"} {
-		gap(t, open(t, q, r.topic, from), offset(t, from), 20)
+		gap(t, mqtest.Open(t, q, r.topic, from), offset(t, from), 20)
 	}
-	expect(t, open(t, q, r.topic, at[20]), 20, 30)
-	expect(t, open(t, q, r.topic, ""), 20, 30)
+	mqtest.Expect(t, mqtest.Open(t, q, r.topic, at[20]), 20, 30)
+	mqtest.Expect(t, mqtest.Open(t, q, r.topic, ""), 20, 30)
 	r.w.trim(t, r.topic, 30) // all
 	if p, err := q.Last(t.Context(), r.topic); p != "" || err != nil {
 		t.Errorf("last of a topic without records = %q, %v", p, err)
 	}
 	r.w.number(t, r.topic, 30, 5, 100)
 	r.w.trim(t, r.topic, 33)
-	gap(t, open(t, q, r.topic, "30"), 30, 33)
+	gap(t, mqtest.Open(t, q, r.topic, "30"), 30, 33)
 	for _, r := range []mq.Reader{behind, waiting} { // they waited when 30 was written, and got it or not
 		untilGapOrEnd(t, r, 30, 35)
 	}
@@ -188,10 +133,10 @@ func testDeletedWhileSlow(t *testing.T, r rig) {
 	for n := 0; n < 3000; {
 		n = r.w.number(t, r.topic, n, 20, 1000) // a batch
 	}
-	reader := open(t, connectWith(t, kafka.Connect, cfg), r.topic, "")
-	expect(t, reader, 0, 10)
+	reader := mqtest.Open(t, mqtest.Connect(t, kafka.Connect, cfg), r.topic, "")
+	mqtest.Expect(t, reader, 0, 10)
 	r.w.trim(t, r.topic, 2990)
-	i, g := untilGap(t, reader, 10)
+	i, g := mqtest.UntilGap(t, reader, 10)
 	if offset(t, g.Wanted) != int64(i) || offset(t, g.Found) != 2990 {
 		t.Errorf("gap: %v\nwant from %d to 2990", g, i)
 	}
@@ -200,28 +145,9 @@ func testDeletedWhileSlow(t *testing.T, r rig) {
 	}
 }
 
-// untilGap reads messages in order, from this number on, until the gap that must come. It returns the number that was
-// not given.
-func untilGap(t testing.TB, r mq.Reader, from int) (int, *mq.GapError) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	for i := from; ; i++ {
-		m, err := r.Next(ctx)
-		if err == nil && number(m) == i {
-			continue
-		}
-		var g *mq.GapError
-		if !errors.As(err, &g) {
-			t.Fatalf("next = message at %q, %v; want message %d or a gap", m.Position, err, i)
-		}
-		return i, g
-	}
-}
-
 // testFarBeyondGrowing: Milvus ticks five times a second, so the end is never the same for long.
 func testFarBeyondGrowing(t *testing.T, r rig) {
-	reader := open(t, connect(t, r.k.Addr), r.topic, "1000000")
+	reader := mqtest.Open(t, connect(t, r.k.Addr), r.topic, "1000000")
 	result := make(chan error, 1)
 	go func() {
 		_, err := reader.Next(t.Context())
@@ -250,20 +176,20 @@ func testRetention(t *testing.T, r rig) {
 	r.w.createWith(t, topic, map[string]string{"segment.bytes": "20000", "retention.bytes": "30000"})
 	defer r.w.remove(t, topic)
 	q := connect(t, r.k.Addr)
-	reader := open(t, q, topic, "")
+	reader := mqtest.Open(t, q, topic, "")
 	r.w.number(t, topic, 0, 1, 1000)
-	at := expect(t, reader, 0, 1)
-	must(t, reader.Close())
+	at := mqtest.Expect(t, reader, 0, 1)
+	mqtest.Must(t, reader.Close())
 	for n := 1; n < 200; {
 		n = r.w.number(t, topic, n, 1, 1000)
 	}
-	eventually(t, "the first record is gone", func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+	mqtest.Eventually(t, "the first record is gone", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), mqtest.Patience)
 		defer cancel()
-		m, err := open(t, q, topic, "").Next(ctx)
-		return err == nil && number(m) > 0
+		m, err := mqtest.Open(t, q, topic, "").Next(ctx)
+		return err == nil && mqtest.Number(m) > 0
 	})
-	_, g := untilGap(t, open(t, q, topic, at[0]), 0)
+	_, g := mqtest.UntilGap(t, mqtest.Open(t, q, topic, at[0]), 0)
 	if g.Wanted != at[0] || offset(t, g.Found) < 1 {
 		t.Errorf("gap: %v", g)
 	}
@@ -272,7 +198,7 @@ func testRetention(t *testing.T, r rig) {
 // untilGapOrEnd reads the messages numbered from…to-1, or as many of them as come before a gap.
 func untilGapOrEnd(t testing.TB, r mq.Reader, from, to int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), mqtest.Patience)
 	defer cancel()
 	for i := from; i < to; i++ {
 		m, err := r.Next(ctx)
@@ -280,7 +206,7 @@ func untilGapOrEnd(t testing.TB, r mq.Reader, from, to int) {
 		if errors.As(err, &g) {
 			return
 		}
-		if err != nil || number(m) != i {
+		if err != nil || mqtest.Number(m) != i {
 			t.Fatalf("next = message at %q, %v; want message %d", m.Position, err, i)
 		}
 	}
@@ -293,70 +219,57 @@ func testRecreatedWithoutIDs(t *testing.T, r rig) {
 	for n := 0; n < 1000; {
 		n = r.w.number(t, r.topic, n, 20, 1000)
 	}
-	reader := open(t, connectWith(t, kafka.ConnectAsBefore28, cfg), r.topic, "")
-	expect(t, reader, 0, 10)
+	reader := mqtest.Open(t, mqtest.Connect(t, kafka.ConnectAsBefore28, cfg), r.topic, "")
+	mqtest.Expect(t, reader, 0, 10)
 	<-time.After(1500 * time.Millisecond)
 	r.w.remove(t, r.topic)
 	r.w.create(t, r.topic)
 	r.w.number(t, r.topic, 10_000, 2000, 1000)
-	if i, _ := untilGap(t, reader, 10); i > 200 {
+	if i, _ := mqtest.UntilGap(t, reader, 10); i > 200 {
 		t.Errorf("%d messages were held ahead of a slow caller", i)
 	}
 }
 
 func testNoTopicIDs(t *testing.T, r rig) {
 	r.w.number(t, r.topic, 0, 100, 100)
-	q := connectWith(t, kafka.ConnectWithoutIDs, config(r.k.Addr))
-	reader := open(t, q, r.topic, "")
-	at := expect(t, reader, 0, 100)
+	q := mqtest.Connect(t, kafka.ConnectWithoutIDs, config(r.k.Addr))
+	reader := mqtest.Open(t, q, r.topic, "")
+	at := mqtest.Expect(t, reader, 0, 100)
 	r.w.remove(t, r.topic)
 	r.w.create(t, r.topic)
 	r.w.number(t, r.topic, 1000, 200, 100)
 	gap(t, reader, 100, 99)
-	gap(t, open(t, q, r.topic, at[50]), 50, 50)
+	gap(t, mqtest.Open(t, q, r.topic, at[50]), 50, 50)
 }
 
 // testReadAhead counts what passes the wire while nobody takes a message.
 func testReadAhead(t *testing.T, r rig) {
-	p := newProxy(t, r.k.Proxy)
+	p := mqtest.NewProxy(t, r.k.Proxy.Listen, r.k.Proxy.Upstream)
 	for _, size := range []int{8, 1000, 100_000, 700_000} {
-		topic := fmt.Sprintf("%s-%d", r.topic, size)
-		r.w.create(t, topic)
-		cfg := config(p.addr)
-		cfg.PrefetchBytes = 1 << 20
-		backlog := 0
-		for backlog < 8<<20/max(size, 100) {
-			backlog = r.w.number(t, topic, backlog, max(1, 20_000/size), size)
-		}
-		before := p.received()
-		reader := open(t, connectWith(t, kafka.Connect, cfg), topic, "")
-		expect(t, reader, 0, 1)
-		p.settles(t)
-		// Two portions, of which the first may have been finished by the first message, and what connecting takes.
-		if got, bound := p.received()-before, cfg.PrefetchBytes*3/2+size+32<<10; got > bound {
-			t.Errorf("%d B messages: %d bytes came ahead of the caller, bound %d", size, got, bound)
-		}
-		expect(t, reader, 1, backlog)
-		must(t, reader.Close())
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			topic := fmt.Sprintf("%s-%d", r.topic, size)
+			r.w.create(t, topic)
+			cfg := config(p.Addr)
+			cfg.PrefetchBytes = 1 << 20
+			backlog := 0
+			for backlog < 8<<20/max(size, 100) {
+				backlog = r.w.number(t, topic, backlog, max(1, 20_000/size), size)
+			}
+			// Two portions, of which the first may have been finished by the first message, and what connecting takes.
+			bound := cfg.PrefetchBytes*3/2 + size + 32<<10
+			mqtest.Channel{Queue: mqtest.Connect(t, kafka.Connect, cfg), Name: topic}.ReadAhead(t, p, backlog, bound)
+		})
 	}
 }
 
 func testCuts(t *testing.T, r rig) {
-	p := newProxy(t, r.k.Proxy)
-	const n = 20_000
-	r.w.number(t, r.topic, 0, n, 500)
-	cfg := config(p.addr)
+	p := mqtest.NewProxy(t, r.k.Proxy.Listen, r.k.Proxy.Upstream)
+	cfg := config(p.Addr)
 	cfg.PrefetchBytes = 256 << 10
-	q, out := connectLogging(t, cfg)
-	reader := open(t, q, r.topic, "")
-	for i := 0; i < n; i += n / 20 {
-		expect(t, reader, i, i+n/20)
-		p.cut()
-	}
-	r.w.number(t, r.topic, n, 1, 8)
-	expect(t, reader, n, n+1)
-	if lines := strings.Count(out.String(), "\n"); lines > 4 { // the machine may be busy for a moment
-		t.Errorf("%d lines for cuts that were over at once:\n%s", lines, out)
+	q, out := mqtest.ConnectLogging(t, kafka.Connect, cfg)
+	mqtest.Channel{Queue: q, Name: r.topic, Append: r.w.append}.Cuts(t, 20_000, 20, p.Cut)
+	if out.Lines() > 4 { // the machine may be busy for a moment
+		t.Errorf("%d lines for cuts that were over at once:\n%s", out.Lines(), out)
 	}
 }
 
@@ -367,13 +280,13 @@ func testIndependent(t *testing.T, r rig) {
 	for i := range 8 {
 		topic := fmt.Sprintf("%s-%d", r.topic, i)
 		r.w.create(t, topic)
-		readers[topic] = open(t, q, topic, "")
-		nothing(t, readers[topic])
+		readers[topic] = mqtest.Open(t, q, topic, "")
+		mqtest.Nothing(t, readers[topic])
 	}
 	began := time.Now()
 	for _, topic := range slices.Sorted(maps.Keys(readers)) {
 		r.w.number(t, topic, 0, 1, 8)
-		expect(t, readers[topic], 0, 1)
+		mqtest.Expect(t, readers[topic], 0, 1)
 		if p, err := q.Last(t.Context(), topic); err != nil || offset(t, p) != 0 {
 			t.Errorf("last = %q, %v", p, err)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"kitestream/bridge/mq"
 	"kitestream/bridge/mq/kafka"
+	"kitestream/bridge/mq/mqtest"
 )
 
 // transactor writes in transactions, which Milvus does not.
@@ -18,7 +19,7 @@ type transactor struct{ cl *kgo.Client }
 func newTransactor(t *testing.T, r rig) *transactor {
 	t.Helper()
 	cl, err := kgo.NewClient(append(r.w.opts, kgo.TransactionalID(r.topic))...)
-	must(t, err)
+	mqtest.Must(t, err)
 	t.Cleanup(cl.Close)
 	return &transactor{cl}
 }
@@ -26,11 +27,11 @@ func newTransactor(t *testing.T, r rig) *transactor {
 // write writes n numbered messages, each in a batch of its own, and commits or breaks off.
 func (x *transactor) write(t *testing.T, topic string, from, n int, how kgo.TransactionEndTry) {
 	t.Helper()
-	must(t, x.cl.BeginTransaction())
+	mqtest.Must(t, x.cl.BeginTransaction())
 	for i := range n {
-		must(t, x.cl.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Value: numbered(from+i, 100)}).FirstErr())
+		mqtest.Must(t, x.cl.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Value: mqtest.Payload(from+i, 100)}).FirstErr())
 	}
-	must(t, x.cl.EndTransaction(t.Context(), how))
+	mqtest.Must(t, x.cl.EndTransaction(t.Context(), how))
 }
 
 // testTransactions: the marks that end transactions take up offsets, and what was broken off must not be seen.
@@ -46,24 +47,24 @@ func testTransactions(t *testing.T, r rig) {
 		x.write(t, r.topic, 1000, 300, kgo.TryAbort) // more than one fetch, below
 	}
 	q := connect(t, r.k.Addr)
-	at := expect(t, open(t, q, r.topic, ""), 0, n)
+	at := mqtest.Expect(t, mqtest.Open(t, q, r.topic, ""), 0, n)
 	for i, p := range at {
-		expect(t, open(t, q, r.topic, p), i, n)
+		mqtest.Expect(t, mqtest.Open(t, q, r.topic, p), i, n)
 	}
 	// Offsets at which there is a mark or what was broken off: the next message comes.
 	for from, want := range map[mq.Position]int{"5": 5, "6": 5, "10": 5, "12": 6, "15": 8, "16": 8} {
-		expect(t, open(t, q, r.topic, from), want, n)
+		mqtest.Expect(t, mqtest.Open(t, q, r.topic, from), want, n)
 	}
 	// And the reader that waits behind marks goes on.
-	reader := open(t, q, r.topic, at[n-1])
-	expect(t, reader, n-1, n)
-	nothing(t, reader)
+	reader := mqtest.Open(t, q, r.topic, at[n-1])
+	mqtest.Expect(t, reader, n-1, n)
+	mqtest.Nothing(t, reader)
 	x.write(t, r.topic, n, 2, kgo.TryCommit)
-	expect(t, reader, n, n+2)
+	mqtest.Expect(t, reader, n, n+2)
 
 	cfg := config(r.k.Addr)
 	cfg.PrefetchBytes = 4 << 10
-	expect(t, open(t, connectWith(t, kafka.Connect, cfg), r.topic, ""), 0, n+2)
+	mqtest.Expect(t, mqtest.Open(t, mqtest.Connect(t, kafka.Connect, cfg), r.topic, ""), 0, n+2)
 }
 
 // testLastIsNoMark walks back over what is no message.
@@ -74,8 +75,8 @@ func testLastIsNoMark(t *testing.T, r rig) {
 	if p, err := q.Last(t.Context(), r.topic); p != "" || err != nil {
 		t.Errorf("last of a topic without messages = %q, %v", p, err)
 	}
-	x.write(t, r.topic, 0, 2, kgo.TryCommit)                 // offsets 4, 5
-	eventually(t, "the commit is carried out", func() bool { // the broker only promises to
+	x.write(t, r.topic, 0, 2, kgo.TryCommit)                        // offsets 4, 5
+	mqtest.Eventually(t, "the commit is carried out", func() bool { // the broker only promises to
 		p, err := q.Last(t.Context(), r.topic)
 		return err == nil && p != ""
 	})
@@ -86,8 +87,8 @@ func testLastIsNoMark(t *testing.T, r rig) {
 		x.write(t, r.topic, 1000, 50, kgo.TryAbort)
 	}
 	last, err := q.Last(t.Context(), r.topic)
-	must(t, err)
-	expect(t, open(t, q, r.topic, last), 1, 2)
+	mqtest.Must(t, err)
+	mqtest.Expect(t, mqtest.Open(t, q, r.topic, last), 1, 2)
 }
 
 // testCompaction: Milvus's topics can't be compacted, as its messages have no key, but a hole is no gap by itself.
@@ -98,34 +99,34 @@ func testCompaction(t *testing.T, r rig) {
 	})
 	defer r.w.remove(t, topic)
 	write := func(i int, key string) {
-		rec := &kgo.Record{Topic: topic, Key: []byte(key), Value: numbered(i, 100)}
-		must(t, r.w.producer(t, topic).ProduceSync(t.Context(), rec).FirstErr())
+		rec := &kgo.Record{Topic: topic, Key: []byte(key), Value: mqtest.Payload(i, 100)}
+		mqtest.Must(t, r.w.producer(t, topic).ProduceSync(t.Context(), rec).FirstErr())
 	}
 	q := connect(t, r.k.Addr)
-	early := open(t, q, topic, "")
+	early := mqtest.Open(t, q, topic, "")
 	write(0, "first")
-	at := expect(t, early, 0, 1)
+	at := mqtest.Expect(t, early, 0, 1)
 	write(1, "often")
-	gone := expect(t, early, 1, 2)[0]
+	gone := mqtest.Expect(t, early, 1, 2)[0]
 	for i := 2; i < 100; i++ {
 		write(i, "often")
 	}
 	write(100, "last")
 	reader := mq.Reader(nil)
-	eventually(t, "the log is compacted", func() bool {
+	mqtest.Eventually(t, "the log is compacted", func() bool {
 		<-time.After(200 * time.Millisecond)
-		reader = open(t, q, topic, at[0])
-		expect(t, reader, 0, 1)
-		return number(next(t, reader)) > 50
+		reader = mqtest.Open(t, q, topic, at[0])
+		mqtest.Expect(t, reader, 0, 1)
+		return mqtest.Number(mqtest.Next(t, reader)) > 50
 	})
-	for number(next(t, reader)) != 100 {
+	for mqtest.Number(mqtest.Next(t, reader)) != 100 {
 		continue
 	}
-	if n := number(next(t, open(t, q, topic, "1"))); n < 50 {
+	if n := mqtest.Number(mqtest.Next(t, mqtest.Open(t, q, topic, "1"))); n < 50 {
 		t.Errorf("from an offset without a message: message %d", n)
 	}
 	// A message that is known to have been there is a gap even so.
-	if _, g := untilGap(t, open(t, q, topic, gone), 1); g.Wanted != gone {
+	if _, g := mqtest.UntilGap(t, mqtest.Open(t, q, topic, gone), 1); g.Wanted != gone {
 		t.Errorf("gap: %v", g)
 	}
 }

@@ -110,7 +110,7 @@ func closeLeaks(s *suite) {
 	for i, from := range []mq.Position{"", at[10], at[150], at[2], s.Ahead(s.T, s.channel, 1), at[20], at[30]} {
 		channel := s.channel
 		if i == 0 {
-			channel = s.Channel(s.T)
+			channel = s.newChannel(s.T)
 		}
 		r, err := q.Open(s.Context(), channel, from)
 		if err != nil {

@@ -66,13 +66,13 @@ func largeMessages(s *suite) {
 	}
 	r := s.open("")
 	for i, size := range sizes {
-		m := s.next(r)
+		m := Next(s.T, r)
 		s.isNumber(m, i)
 		if want := min(size, large); len(m.Payload) != want {
 			s.Fatalf("message %d has %d bytes, want %d", i, len(m.Payload), want)
 		}
 	}
-	s.nothing(r)
+	Nothing(s.T, r)
 }
 
 // promptly says that an idle reader does not poll.

@@ -14,8 +14,8 @@ func gapCases() cases {
 		"gap_when_trimmed_while_nobody_reads":               trimmedAway,
 		"gap_when_the_position_is_far_beyond_the_end":       farBeyond,
 		"gap_when_the_channel_of_the_position_is_gone":      channelGone,
-		"gap_when_recreated_shorter":                        recreatedShorter,
-		"gap_when_recreated_longer":                         recreatedLonger,
+		"gap_when_recreated_shorter":                        func(s *suite) { recreated(s, 10) },
+		"gap_when_recreated_longer":                         func(s *suite) { recreated(s, 100) },
 		"gap_when_recreated_while_waiting":                  recreatedWaiting,
 		"gap_of_one_channel_leaves_the_others_readable":     gapIsolated,
 		"gap_error_names_channel_positions_and_the_way_out": gapText,
@@ -93,7 +93,9 @@ func channelGone(s *suite) {
 	}
 }
 
-func recreatedShorter(s *suite) {
+// recreated has the channel made again with n messages. Where they are more than there were, counting alone goes wrong:
+// the new channel has a message wherever the old one had.
+func recreated(s *suite, n int) {
 	s.create()
 	s.write(50, 100)
 	r := s.open("")
@@ -101,21 +103,7 @@ func recreatedShorter(s *suite) {
 	s.Delete(s.T, s.channel)
 	s.create()
 	s.written = 1000
-	s.write(10, 100)
-	s.gap(r, 20)
-	s.gap(s.open(read[15]), 15)
-}
-
-// recreatedLonger is where counting alone goes wrong: the new channel has a message wherever the old one had.
-func recreatedLonger(s *suite) {
-	s.create()
-	s.write(50, 100)
-	r := s.open("")
-	read := s.expect(r, 0, 20)
-	s.Delete(s.T, s.channel)
-	s.create()
-	s.written = 1000
-	s.write(100, 100)
+	s.write(n, 100)
 	s.gap(r, 20)
 	s.gap(s.open(read[15]), 15)
 }
@@ -125,7 +113,7 @@ func recreatedWaiting(s *suite) {
 	s.write(5, 100)
 	r := s.open("")
 	s.expect(r, 0, 5)
-	s.nothing(r)
+	Nothing(s.T, r)
 	s.Delete(s.T, s.channel)
 	s.create()
 	s.written = 1000

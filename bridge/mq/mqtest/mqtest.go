@@ -3,13 +3,16 @@
 //
 // What flows in is a Broker, which lets the suite write to channels, trim them and break them; what flows out is a
 // verdict by case, each named for what it promises.
+//
+// Beside the suite it holds what the children's own tests have in common: numbered messages and how they are read
+// (Expect, UntilGap), a Channel with tests that go by a Proxy, a Log, an Authority, and Milvus as the writer.
 package mqtest
 
 import (
+	"crypto/rand"
 	"maps"
 	"slices"
 	"testing"
-	"time"
 
 	"kitestream/bridge/mq"
 )
@@ -20,19 +23,17 @@ import (
 type Broker struct {
 	// Connect makes a queue for this test alone. The suite closes it.
 	Connect func(t *testing.T) mq.Queue
-	// Channel is the name of a channel that does not exist. Whatever gets created under it is gone after the test.
-	Channel func(t *testing.T) string
 	// Create makes an empty channel.
-	Create func(t *testing.T, channel string)
+	Create func(t testing.TB, channel string)
 	// Append writes messages in this order and returns, once they are stored, where they stand.
-	Append func(t *testing.T, channel string, msgs ...Message) []mq.Position
+	Append func(t testing.TB, channel string, msgs ...Message) []mq.Position
 	// Cut, unless it is nil, is called before the message to which Trim may be called is appended: for brokers that keep a
 	// channel in pieces and remove whole ones.
-	Cut func(t *testing.T, channel string)
+	Cut func(t testing.TB, channel string)
 	// Trim removes at least every message before to, and neither to nor anything behind it.
 	Trim func(t *testing.T, channel string, to mq.Position)
-	// Delete removes a channel with all it holds.
-	Delete func(t *testing.T, channel string)
+	// Delete removes a channel with all it holds, if it is there.
+	Delete func(t testing.TB, channel string)
 	// Restart ends the broker the hard way and returns when it takes messages again. Its data stay.
 	Restart func(t *testing.T)
 
@@ -58,9 +59,6 @@ type Message struct {
 	Properties map[string]string
 }
 
-// patience is how long what must happen may take. A broker that restarts takes most of it.
-const patience = time.Minute
-
 // cases are tests by the promise that each holds the reader to.
 type cases map[string]func(*suite)
 
@@ -75,4 +73,11 @@ func Run(t *testing.T, b Broker) {
 			t.Run(name, func(t *testing.T) { group[name](newSuite(t, b)) })
 		}
 	}
+}
+
+// newChannel is the name of a channel that does not exist. Whatever gets created under it is gone after the test.
+func (b Broker) newChannel(t *testing.T) string {
+	name := "kitestream-contract-" + rand.Text()
+	t.Cleanup(func() { b.Delete(t, name) })
+	return name
 }

@@ -35,8 +35,8 @@ func cancelled(s *suite) {
 	s.write(3, 100)
 	r := s.open("")
 	s.expect(r, 0, 3)
-	s.nothing(r)
-	s.nothing(r)
+	Nothing(s.T, r)
+	Nothing(s.T, r)
 	s.write(2, 100)
 	s.expect(r, 3, 5)
 }
@@ -70,7 +70,7 @@ func cancelledOften(s *suite) {
 		}
 		return nil
 	})
-	s.nothing(r)
+	Nothing(s.T, r)
 }
 
 func cancelledBefore(s *suite) {
@@ -106,7 +106,7 @@ func restartReading(s *suite) {
 	s.Restart(s.T)
 	s.write(100, 1000)
 	s.expect(r, 2500, 5100)
-	s.nothing(r)
+	Nothing(s.T, r)
 }
 
 // restartWaiting has a caller blocked in Next all through the restart.
@@ -117,7 +117,7 @@ func restartWaiting(s *suite) {
 	s.expect(r, 0, 10)
 	got := make(chan mq.Message, 1)
 	fail := make(chan error, 1)
-	ctx, cancel := context.WithTimeout(s.Context(), patience)
+	ctx, cancel := context.WithTimeout(s.Context(), Patience)
 	defer cancel()
 	go func() {
 		m, err := r.Next(ctx)
@@ -136,12 +136,12 @@ func restartWaiting(s *suite) {
 		s.Fatalf("next over a restart: %v", err)
 	}
 	s.expect(r, 11, 15)
-	s.nothing(r)
+	Nothing(s.T, r)
 }
 
 func restartAbsent(s *suite) {
 	r := s.open("")
-	s.nothing(r)
+	Nothing(s.T, r)
 	s.Restart(s.T)
 	s.create()
 	s.write(3, 100)
@@ -159,7 +159,7 @@ func restartTwice(s *suite) {
 	s.expect(r, 3, 5)
 	s.Restart(s.T)
 	s.expect(r, 5, n)
-	s.nothing(r)
+	Nothing(s.T, r)
 }
 
 func restartKeeps(s *suite) {
@@ -171,7 +171,7 @@ func restartKeeps(s *suite) {
 	s.expect(s.open(read[10]), 10, 30)
 	s.gap(s.open(read[9]), 9)
 	last, err := s.q.Last(s.Context(), s.channel)
-	for deadline := time.Now().Add(patience); err != nil && time.Now().Before(deadline); { // it may just be reconnecting
+	for deadline := time.Now().Add(Patience); err != nil && time.Now().Before(deadline); { // it may just be reconnecting
 		pause(s.T, 50*time.Millisecond)
 		last, err = s.q.Last(s.Context(), s.channel)
 	}

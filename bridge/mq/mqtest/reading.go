@@ -31,7 +31,7 @@ func fromOldest(s *suite) {
 	s.write(50, 100)
 	r := s.open("")
 	s.expect(r, 0, 50)
-	s.nothing(r)
+	Nothing(s.T, r)
 	s.write(1, 100)
 	s.expect(r, 50, 51)
 }
@@ -97,7 +97,7 @@ func properties(s *suite) {
 	s.Append(s.T, s.channel, msgs...)
 	r := s.open("")
 	for i, want := range msgs {
-		m := s.next(r)
+		m := Next(s.T, r)
 		if string(m.Payload) != string(want.Payload) || !maps.Equal(m.Properties, want.Properties) {
 			s.Errorf("message %d = %q %v, want %q %v", i, m.Payload, m.Properties, want.Payload, want.Properties)
 		}
@@ -108,14 +108,14 @@ func nextOne(s *suite) {
 	s.create()
 	s.write(5, 100)
 	r := s.open(s.Ahead(s.T, s.channel, 1))
-	s.nothing(r)
+	Nothing(s.T, r)
 	s.write(2, 100)
 	s.expect(r, 5, 7)
 }
 
 func absentChannel(s *suite) {
 	r := s.open("")
-	s.nothing(r)
+	Nothing(s.T, r)
 	s.create()
 	s.write(3, 100)
 	s.expect(r, 0, 3)
@@ -124,7 +124,7 @@ func absentChannel(s *suite) {
 func emptyChannel(s *suite) {
 	s.create()
 	r := s.open("")
-	s.nothing(r)
+	Nothing(s.T, r)
 	s.write(3, 100)
 	s.expect(r, 0, 3)
 }
@@ -134,7 +134,7 @@ func trimmedOldest(s *suite) {
 	at := s.writeCut(20, 100, 12)
 	s.Trim(s.T, s.channel, at[12])
 	r := s.open("")
-	m := s.next(r)
+	m := Next(s.T, r)
 	if c, err := s.q.Compare(m.Position, at[12]); err != nil || c > 0 {
 		s.Fatalf("the oldest stands at %q (compare: %d, %v), but %q was kept", m.Position, c, err, at[12])
 	}

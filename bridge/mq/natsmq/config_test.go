@@ -1,24 +1,15 @@
 package natsmq_test
 
 import (
-	"log/slog"
 	"strings"
 	"testing"
 
+	"kitestream/bridge/mq/mqtest"
 	"kitestream/bridge/mq/natsmq"
 )
 
-func TestDefaultConfigIsValid(t *testing.T) {
-	if err := natsmq.DefaultConfig().Validate(); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestValidate(t *testing.T) {
-	for name, tc := range map[string]struct {
-		change func(*natsmq.Config)
-		want   []string // in the error; none: valid
-	}{
+	mqtest.Validate(t, natsmq.DefaultConfig, natsmq.Connect, mqtest.Configs[natsmq.Config]{
 		"several servers":       {func(c *natsmq.Config) { c.URL = "nats://a:4222, tls://b:4222" }, nil},
 		"user":                  {func(c *natsmq.Config) { c.User, c.Password = "u", "p" }, nil},
 		"no URL":                {func(c *natsmq.Config) { c.URL = "" }, []string{"URL"}},
@@ -34,26 +25,7 @@ func TestValidate(t *testing.T) {
 			func(c *natsmq.Config) { *c = natsmq.Config{URL: "x", Password: "p", KeyFile: "none.pem"} },
 			[]string{"URL", "Password", "CertFile, KeyFile", "none.pem", "PrefetchMessages", "PrefetchBytes"},
 		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c := natsmq.DefaultConfig()
-			tc.change(&c)
-			err := c.Validate()
-			if (err != nil) != (len(tc.want) > 0) {
-				t.Fatalf("validate = %v, want an error: %t", err, len(tc.want) > 0)
-			}
-			for _, part := range tc.want {
-				if !strings.Contains(err.Error(), part) {
-					t.Errorf("error does not name %q: %v", part, err)
-				}
-			}
-			if err != nil {
-				if _, err := natsmq.Connect(c, slog.New(slog.DiscardHandler)); err == nil {
-					t.Error("connect accepts what validate refuses")
-				}
-			}
-		})
-	}
+	})
 }
 
 // TestValidateKeepsSecrets: an error is printed, and a URL may hold a password.
@@ -67,9 +39,5 @@ func TestValidateKeepsSecrets(t *testing.T) {
 
 func TestOpenRefusesNamesThatAreNoStream(t *testing.T) {
 	q := connect(t, "nats://127.0.0.1:1")
-	for _, name := range []string{"", "a.b", "a b", "*", ">", "a/b", `a\b`, "a\n"} {
-		if r, err := q.Open(t.Context(), name, ""); err == nil {
-			t.Errorf("open %q = %v, want an error", name, r)
-		}
-	}
+	mqtest.NoChannels(t, q, "", "a.b", "a b", "*", ">", "a/b", `a\b`, "a\n")
 }

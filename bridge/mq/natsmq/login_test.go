@@ -1,19 +1,9 @@
 package natsmq_test
 
 import (
-	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
-	"log/slog"
-	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,6 +16,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"kitestream/bridge/mq"
+	"kitestream/bridge/mq/mqtest"
 	"kitestream/bridge/mq/natsmq"
 	"kitestream/jetstream/jetstreamtest"
 )
@@ -42,7 +33,7 @@ func readerPermissions() *server.Permissions {
 
 func TestLogin(t *testing.T) {
 	creds, operator := credentials(t)
-	ca := newAuthority(t)
+	ca := mqtest.NewAuthority(t)
 	for name, tc := range map[string]struct {
 		server func(*server.Options)
 		admin  nats.Option
@@ -66,9 +57,12 @@ func TestLogin(t *testing.T) {
 			login:  func(c *natsmq.Config) { c.CredsFile = creds },
 		},
 		"client_certificate": {
-			server: func(o *server.Options) { o.TLSConfig, o.TLSTimeout = ca.server(t), 5 },
-			admin:  nats.Secure(ca.client(t)),
-			login:  func(c *natsmq.Config) { c.CAFile, c.CertFile, c.KeyFile = ca.files(t, "client") },
+			server: func(o *server.Options) {
+				o.TLSConfig = &tls.Config{Certificates: []tls.Certificate{ca.Pair(t, "server")}, ClientCAs: ca.Pool, ClientAuth: tls.RequireAndVerifyClientCert}
+				o.TLSTimeout = 5
+			},
+			admin: nats.Secure(&tls.Config{Certificates: []tls.Certificate{ca.Pair(t, "admin")}, RootCAs: ca.Pool}),
+			login: func(c *natsmq.Config) { c.CAFile, c.CertFile, c.KeyFile = ca.Files(t, "client") },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -76,12 +70,11 @@ func TestLogin(t *testing.T) {
 			w := newWriter(t, s.URL(), tc.admin)
 			w.create(t, "channel")
 			w.number(t, "channel", 0, 10, 8)
-			cfg := natsmq.DefaultConfig()
-			cfg.URL = s.URL()
+			cfg := config(s.URL())
 			tc.login(&cfg)
-			q := connectWith(t, cfg)
-			r := open(t, q, "")
-			expect(t, r, 0, 10)
+			q := mqtest.Connect(t, natsmq.Connect, cfg)
+			r := mqtest.Open(t, q, "channel", "")
+			mqtest.Expect(t, r, 0, 10)
 			if _, err := q.Last(t.Context(), "channel"); err != nil {
 				t.Error(err)
 			}
@@ -101,15 +94,10 @@ func TestWrongPassword(t *testing.T) {
 	s := jetstreamtest.Run(t, func(o *server.Options) {
 		o.CustomClientAuthentication = passwordCheck{&password}
 	})
-	var out lockedBuffer
-	cfg := natsmq.DefaultConfig()
-	cfg.URL, cfg.User, cfg.Password = s.URL(), "reader", "s3cret"
-	q, err := natsmq.Connect(cfg, slog.New(slog.NewTextHandler(&out, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = q.Close() }()
-	r := open(t, q, "")
+	cfg := config(s.URL())
+	cfg.User, cfg.Password = "reader", "s3cret"
+	q, out := mqtest.ConnectLogging(t, natsmq.Connect, cfg)
+	r := mqtest.Open(t, q, "channel", "")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	if _, err := r.Next(ctx); err == nil {
@@ -125,7 +113,7 @@ func TestWrongPassword(t *testing.T) {
 	w := newWriter(t, s.URL(), nats.UserInfo("admin", "s3cret"))
 	w.create(t, "channel")
 	w.number(t, "channel", 0, 1, 8)
-	expect(t, r, 0, 1)
+	mqtest.Expect(t, r, 0, 1)
 }
 
 // TestMissingPermissionIsNamed: the server never answers a request that it refuses; the log must say more than that.
@@ -137,21 +125,19 @@ func TestMissingPermissionIsNamed(t *testing.T) {
 	})
 	w := newWriter(t, s.URL(), nats.UserInfo("admin", "a"))
 	w.create(t, "channel")
-	var out lockedBuffer
-	cfg := natsmq.DefaultConfig()
-	cfg.URL, cfg.User, cfg.Password = s.URL(), "reader", "r"
-	q, err := natsmq.Connect(cfg, slog.New(slog.NewTextHandler(&out, nil)))
-	must(t, err)
-	r := open(t, q, "")
+	cfg := config(s.URL())
+	cfg.User, cfg.Password = "reader", "r"
+	q, out := mqtest.ConnectLogging(t, natsmq.Connect, cfg)
+	r := mqtest.Open(t, q, "channel", "")
 	result := make(chan error, 1)
 	go func() {
 		_, err := r.Next(t.Context())
 		result <- err
 	}()
-	eventually(t, "the log names the permission", func() bool {
+	mqtest.Eventually(t, "the log names the permission", func() bool {
 		return strings.Contains(out.String(), "CONSUMER.CREATE") && strings.Contains(out.String(), "ermissions")
 	})
-	must(t, q.Close())
+	mqtest.Must(t, q.Close())
 	if err := <-result; !errors.Is(err, mq.ErrClosed) {
 		t.Errorf("next = %v, want that it is closed", err)
 	}
@@ -176,17 +162,17 @@ func credentials(t *testing.T) (file string, change func(*server.Options)) {
 	resolver := &server.MemAccResolver{}
 	for k, claims := range map[string]*jwt.AccountClaims{public(t, account): ac, public(t, system): jwt.NewAccountClaims(public(t, system))} {
 		token, err := claims.Encode(operator)
-		must(t, err)
-		must(t, resolver.Store(k, token))
+		mqtest.Must(t, err)
+		mqtest.Must(t, resolver.Store(k, token))
 	}
 	token, err := jwt.NewUserClaims(public(t, user)).Encode(account)
-	must(t, err)
+	mqtest.Must(t, err)
 	seed, err := user.Seed()
-	must(t, err)
+	mqtest.Must(t, err)
 	text, err := jwt.FormatUserConfig(token, seed)
-	must(t, err)
+	mqtest.Must(t, err)
 	file = filepath.Join(t.TempDir(), "reader.creds")
-	must(t, os.WriteFile(file, text, 0o600))
+	mqtest.Must(t, os.WriteFile(file, text, 0o600))
 	return file, func(o *server.Options) {
 		o.TrustedOperators, o.AccountResolver, o.SystemAccount = []*jwt.OperatorClaims{oc}, resolver, public(t, system)
 	}
@@ -195,88 +181,13 @@ func credentials(t *testing.T) (file string, change func(*server.Options)) {
 func key(t *testing.T, create func() (nkeys.KeyPair, error)) nkeys.KeyPair {
 	t.Helper()
 	k, err := create()
-	must(t, err)
+	mqtest.Must(t, err)
 	return k
 }
 
 func public(t *testing.T, k nkeys.KeyPair) string {
 	t.Helper()
 	p, err := k.PublicKey()
-	must(t, err)
+	mqtest.Must(t, err)
 	return p
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// authority is a certificate authority for one test.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pool *x509.CertPool
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	a := &authority{pool: x509.NewCertPool()}
-	der, key := a.sign(t, &x509.Certificate{Subject: pkix.Name{CommonName: "ca"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
-	var err error
-	a.cert, err = x509.ParseCertificate(der)
-	must(t, err)
-	a.key = key
-	a.pool.AddCert(a.cert)
-	return a
-}
-
-// sign makes a certificate with a new key; the first one, the authority's own, signs itself.
-func (a *authority) sign(t *testing.T, c *x509.Certificate) ([]byte, *ecdsa.PrivateKey) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
-	c.SerialNumber, c.NotBefore, c.NotAfter = big.NewInt(time.Now().UnixNano()), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	parent, parentKey := a.cert, a.key
-	if parent == nil {
-		parent, parentKey = c, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, parentKey)
-	must(t, err)
-	return der, key
-}
-
-func (a *authority) pair(t *testing.T, name string) tls.Certificate {
-	t.Helper()
-	der, key := a.sign(t, &x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	})
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
-func (a *authority) server(t *testing.T) *tls.Config {
-	return &tls.Config{Certificates: []tls.Certificate{a.pair(t, "server")}, ClientCAs: a.pool, ClientAuth: tls.RequireAndVerifyClientCert}
-}
-
-func (a *authority) client(t *testing.T) *tls.Config {
-	return &tls.Config{Certificates: []tls.Certificate{a.pair(t, "admin")}, RootCAs: a.pool}
-}
-
-// files writes the authority's certificate, and a new one with its key, as PEM.
-func (a *authority) files(t *testing.T, name string) (ca, cert, key string) {
-	t.Helper()
-	pair := a.pair(t, name)
-	der, err := x509.MarshalECPrivateKey(pair.PrivateKey.(*ecdsa.PrivateKey))
-	must(t, err)
-	dir := t.TempDir()
-	write := func(file, kind string, der []byte) string {
-		var b bytes.Buffer
-		must(t, pem.Encode(&b, &pem.Block{Type: kind, Bytes: der}))
-		file = filepath.Join(dir, file)
-		must(t, os.WriteFile(file, b.Bytes(), 0o600))
-		return file
-	}
-	return write("ca.pem", "CERTIFICATE", a.cert.Raw), write("cert.pem", "CERTIFICATE", pair.Certificate[0]), write("key.pem", "EC PRIVATE KEY", der)
 }

@@ -7,14 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/milvus-io/milvus-proto/go-api/v2/commonpb"
-	"github.com/milvus-io/milvus-proto/go-api/v2/msgpb"
-	"github.com/milvus-io/milvus-sdk-go/v2/client"
-	"github.com/milvus-io/milvus-sdk-go/v2/entity"
-	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
-
 	"kitestream/bridge/mq"
 	"kitestream/bridge/mq/mqtest"
 	"kitestream/test/servers"
@@ -23,134 +15,25 @@ import (
 // milvusUp is how long Milvus may take to start.
 const milvusUp = 3 * time.Minute
 
-// TestMilvus has a Milvus of its own, since it kills it.
+// TestMilvus has a Milvus of its own, since it kills it, and with it the NATS server inside.
 func TestMilvus(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), milvusUp)
 	defer cancel()
 	m, err := servers.StartMilvus(ctx, servers.MilvusConfig{Dir: t.TempDir(), MQ: servers.NATSMQ, QuickRestart: true})
-	if err != nil {
-		t.Fatal(err)
+	mqtest.Must(t, err)
+	defer func() { mqtest.Must(t, m.Close()) }()
+	crash := func(t *testing.T) {
+		t.Helper()
+		mqtest.Must(t, m.Kill())
+		ctx, cancel := context.WithTimeout(t.Context(), milvusUp)
+		defer cancel()
+		mqtest.Must(t, m.Restart(ctx))
 	}
-	defer func() { must(t, m.Close()) }()
-
-	t.Run("channel", func(t *testing.T) { testMilvusChannel(t, m) })
-	t.Run("contract", func(t *testing.T) {
-		mqtest.Run(t, newBroker(t, m.MQURL, func(t *testing.T) { crash(t, m) }))
+	t.Run("channel", func(t *testing.T) {
+		mqtest.Milvus(t, mqtest.Source{
+			Milvus: m, Queue: connect(t, m.MQURL), Crash: crash,
+			Follows: func(last, next mq.Position) bool { return sequence(t, next) == sequence(t, last)+1 },
+		})
 	})
-}
-
-// crash kills Milvus, and with it the NATS server inside, and starts it again.
-func crash(t *testing.T, m *servers.Milvus) {
-	t.Helper()
-	must(t, m.Kill())
-	ctx, cancel := context.WithTimeout(t.Context(), milvusUp)
-	defer cancel()
-	must(t, m.Restart(ctx))
-}
-
-// testMilvusChannel reads what Milvus itself writes, from the position that Milvus itself keeps, over a crash.
-func testMilvusChannel(t *testing.T, m *servers.Milvus) {
-	sdk, err := client.NewClient(t.Context(), client.Config{Address: m.Addr})
-	must(t, err)
-	schema := entity.NewSchema().WithName("natsmq_test").
-		WithField(entity.NewField().WithName("id").WithDataType(entity.FieldTypeInt64).WithIsPrimaryKey(true)).
-		WithField(entity.NewField().WithName("v").WithDataType(entity.FieldTypeFloatVector).WithDim(4))
-	must(t, sdk.CreateCollection(t.Context(), schema, 1))
-	_, err = sdk.Insert(t.Context(), "natsmq_test", "", entity.NewColumnInt64("id", []int64{1, 2}),
-		entity.NewColumnFloatVector("v", 4, [][]float32{{1, 2, 3, 4}, {5, 6, 7, 8}}))
-	must(t, err)
-	must(t, sdk.Close())
-
-	channel, start := startPosition(t, m.EtcdEndpoint)
-	q := connect(t, m.MQURL)
-	from, err := q.FromMilvus(start)
-	must(t, err)
-	r, err := q.Open(t.Context(), channel, from)
-	must(t, err)
-	defer func() { must(t, r.Close()) }()
-
-	first := nextFromMilvus(t, r)
-	if first.kind != commonpb.MsgType_CreateCollection {
-		t.Errorf("a collection starts at %s with %v, want its creation", first.Position, first.kind)
-	}
-	if c, err := q.Compare(first.Position, from); err != nil || c != 0 {
-		t.Errorf("first message stands at %s, opened at %s (compare: %d, %v)", first.Position, from, c, err)
-	}
-	last := first
-	for last.kind != commonpb.MsgType_Insert {
-		last = follow(t, r, last)
-	}
-	var insert msgpb.InsertRequest
-	must(t, proto.Unmarshal(last.Payload, &insert))
-	if insert.NumRows != 2 {
-		t.Errorf("insert has %d rows, want 2", insert.NumRows)
-	}
-	crash(t, m)
-	for ticks := 0; ticks < 50; { // ten seconds of Milvus's life after the crash
-		last = follow(t, r, last)
-		if last.kind == commonpb.MsgType_TimeTick {
-			ticks++
-		}
-	}
-}
-
-// milvusMessage is a message with its kind.
-type milvusMessage struct {
-	mq.Message
-	kind commonpb.MsgType
-}
-
-func nextFromMilvus(t *testing.T, r mq.Reader) milvusMessage {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	m, err := r.Next(ctx)
-	must(t, err)
-	var h commonpb.MsgHeader
-	must(t, proto.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(m.Payload, &h))
-	return milvusMessage{m, h.Base.GetMsgType()}
-}
-
-// follow reads the message that stands right after the last.
-func follow(t *testing.T, r mq.Reader, last milvusMessage) milvusMessage {
-	t.Helper()
-	m := nextFromMilvus(t, r)
-	if got, want := sequence(t, m.Position), sequence(t, last.Position)+1; got != want {
-		t.Fatalf("message %d after message %d", got, want-1)
-	}
-	return m
-}
-
-// startPosition is the only collection's channel and its start position there, as Milvus keeps them in etcd:
-// etcdpb.CollectionInfo's field 11, a KeyDataPair of 1 key and 2 data.
-func startPosition(t *testing.T, endpoint string) (channel string, position []byte) {
-	t.Helper()
-	etcd, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}})
-	must(t, err)
-	defer func() { must(t, etcd.Close()) }()
-	got, err := etcd.Get(t.Context(), "by-dev/meta/root-coord/database/collection-info/", clientv3.WithPrefix())
-	must(t, err)
-	if len(got.Kvs) != 1 {
-		t.Fatalf("%d collections in etcd, want 1", len(got.Kvs))
-	}
-	pair := fields(t, fields(t, got.Kvs[0].Value)[11])
-	return string(pair[1]), pair[2]
-}
-
-// fields are the length-delimited fields of a protobuf message; of repeated ones the last.
-func fields(t *testing.T, b []byte) map[protowire.Number][]byte {
-	t.Helper()
-	all := map[protowire.Number][]byte{}
-	for len(b) > 0 {
-		number, kind, n := protowire.ConsumeTag(b)
-		must(t, protowire.ParseError(min(n, 0)))
-		b = b[n:]
-		n = protowire.ConsumeFieldValue(number, kind, b)
-		must(t, protowire.ParseError(min(n, 0)))
-		if kind == protowire.BytesType {
-			all[number], _ = protowire.ConsumeBytes(b)
-		}
-		b = b[n:]
-	}
-	return all
+	t.Run("contract", func(t *testing.T) { mqtest.Run(t, newBroker(t, m.MQURL, crash)) })
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -19,9 +18,6 @@ import (
 	"kitestream/bridge/mq/natsmq"
 	"kitestream/jetstream/jetstreamtest"
 )
-
-// patience is how long a server may take to answer after a restart.
-const patience = time.Minute
 
 // milvusPayload is the max payload of Milvus's embedded server.
 const milvusPayload = 8 << 20
@@ -51,27 +47,15 @@ func newWriter(t testing.TB, url string, login ...nats.Option) *writer {
 	return &writer{nc: nc, js: js}
 }
 
-// newBroker lets the contract suite loose on a server. Its channels have names of their own, since the server may be
-// one that others use.
+// newBroker lets the contract suite loose on a server.
 func newBroker(t *testing.T, url string, restart func(*testing.T)) mqtest.Broker {
 	w := newWriter(t, url)
-	count := 0
 	return mqtest.Broker{
 		Connect: func(t *testing.T) mq.Queue { return connect(t, url) },
-		Channel: func(t *testing.T) string {
-			count++
-			name := fmt.Sprintf("kitestream-contract-%d-%d", time.Now().UnixNano(), count)
-			t.Cleanup(func() { w.remove(t, name) })
-			return name
-		},
-		Create: func(t *testing.T, channel string) { w.create(t, channel) },
-		Append: func(t *testing.T, channel string, msgs ...mqtest.Message) []mq.Position {
-			return w.append(t, channel, msgs...)
-		},
-		Trim: func(t *testing.T, channel string, to mq.Position) {
-			w.purge(t, channel, sequence(t, to))
-		},
-		Delete:  func(t *testing.T, channel string) { w.remove(t, channel) },
+		Create:  w.create,
+		Append:  w.append,
+		Trim:    func(t *testing.T, channel string, to mq.Position) { w.purge(t, channel, sequence(t, to)) },
+		Delete:  w.remove,
 		Restart: restart,
 		Ahead: func(t *testing.T, channel string, n int) mq.Position {
 			return mq.Position(fmt.Sprint(w.state(t, channel).LastSeq + uint64(n)))
@@ -87,22 +71,16 @@ func newBroker(t *testing.T, url string, restart func(*testing.T)) mqtest.Broker
 	}
 }
 
+func config(url string) natsmq.Config {
+	cfg := natsmq.DefaultConfig()
+	cfg.URL = url
+	return cfg
+}
+
 // connect makes a queue with default limits that logs to the test.
 func connect(t testing.TB, url string) *natsmq.Queue {
 	t.Helper()
-	cfg := natsmq.DefaultConfig()
-	cfg.URL = url
-	return connectWith(t, cfg)
-}
-
-func connectWith(t testing.TB, cfg natsmq.Config) *natsmq.Queue {
-	t.Helper()
-	q, err := natsmq.Connect(cfg, slog.New(slog.NewTextHandler(t.Output(), nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = q.Close() })
-	return q
+	return mqtest.Connect(t, natsmq.Connect, config(url))
 }
 
 func sequence(t testing.TB, p mq.Position) uint64 {
@@ -115,29 +93,9 @@ func sequence(t testing.TB, p mq.Position) uint64 {
 	return n
 }
 
-// do repeats a call until the server answers.
-func do(t testing.TB, what string, call func(context.Context) error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience) // also in clean-ups, when t.Context() has ended
-	defer cancel()
-	for {
-		try, stop := context.WithTimeout(ctx, 5*time.Second)
-		err := call(try)
-		stop()
-		if err == nil {
-			return
-		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-ctx.Done():
-			t.Fatalf("%s: %v", what, err)
-		}
-	}
-}
-
 func (w *writer) create(t testing.TB, channel string) {
 	t.Helper()
-	do(t, "create stream "+channel, func(ctx context.Context) error {
+	mqtest.Do(t, "create stream "+channel, func(ctx context.Context) error {
 		_, err := w.js.CreateStream(ctx, natsjs.StreamConfig{
 			Name: channel, Subjects: []string{channel}, Storage: natsjs.FileStorage, MaxAge: 72 * time.Hour,
 		})
@@ -147,7 +105,7 @@ func (w *writer) create(t testing.TB, channel string) {
 
 func (w *writer) remove(t testing.TB, channel string) {
 	t.Helper()
-	do(t, "delete stream "+channel, func(ctx context.Context) error {
+	mqtest.Do(t, "delete stream "+channel, func(ctx context.Context) error {
 		err := w.js.DeleteStream(ctx, channel)
 		if errors.Is(err, natsjs.ErrStreamNotFound) {
 			return nil
@@ -158,7 +116,7 @@ func (w *writer) remove(t testing.TB, channel string) {
 
 func (w *writer) purge(t testing.TB, channel string, to uint64) {
 	t.Helper()
-	do(t, "purge stream "+channel, func(ctx context.Context) error {
+	mqtest.Do(t, "purge stream "+channel, func(ctx context.Context) error {
 		s, err := w.js.Stream(ctx, channel)
 		if err != nil {
 			return err
@@ -170,7 +128,7 @@ func (w *writer) purge(t testing.TB, channel string, to uint64) {
 func (w *writer) state(t testing.TB, channel string) natsjs.StreamState {
 	t.Helper()
 	var state natsjs.StreamState
-	do(t, "look up stream "+channel, func(ctx context.Context) error {
+	mqtest.Do(t, "look up stream "+channel, func(ctx context.Context) error {
 		s, err := w.js.Stream(ctx, channel)
 		if err != nil {
 			return err
@@ -184,7 +142,7 @@ func (w *writer) state(t testing.TB, channel string) natsjs.StreamState {
 // append publishes as fast as the server takes it.
 func (w *writer) append(t testing.TB, channel string, msgs ...mqtest.Message) []mq.Position {
 	t.Helper()
-	do(t, "reach the server", func(ctx context.Context) error { _, err := w.js.Stream(ctx, channel); return err })
+	mqtest.Do(t, "reach the server", func(ctx context.Context) error { _, err := w.js.Stream(ctx, channel); return err })
 	acks := make([]natsjs.PubAckFuture, len(msgs))
 	for i, m := range msgs {
 		msg := &nats.Msg{Subject: channel, Data: m.Payload}
@@ -195,7 +153,7 @@ func (w *writer) append(t testing.TB, channel string, msgs ...mqtest.Message) []
 			msg.Header[k] = []string{v}
 		}
 		var err error
-		if acks[i], err = w.js.PublishMsgAsync(msg, natsjs.WithStallWait(patience)); err != nil {
+		if acks[i], err = w.js.PublishMsgAsync(msg, natsjs.WithStallWait(mqtest.Patience)); err != nil {
 			t.Fatalf("append to %s: %v", channel, err)
 		}
 	}
@@ -206,7 +164,7 @@ func (w *writer) append(t testing.TB, channel string, msgs ...mqtest.Message) []
 			at[i] = mq.Position(fmt.Sprint(ack.Sequence))
 		case err := <-a.Err():
 			t.Fatalf("append to %s: %v", channel, err)
-		case <-time.After(patience):
+		case <-time.After(mqtest.Patience):
 			t.Fatalf("append to %s: no answer", channel)
 		}
 	}

@@ -2,19 +2,15 @@ package natsmq_test
 
 import (
 	"encoding/binary"
-	"errors"
 	"testing"
 
 	"kitestream/bridge/mq"
+	"kitestream/bridge/mq/mqtest"
 )
 
 func TestCompare(t *testing.T) {
 	q := connect(t, "nats://127.0.0.1:1") // needs no server
-	for _, tc := range []struct {
-		a, b mq.Position
-		want int
-		err  error
-	}{
+	mqtest.Compare(t, q, mqtest.Order{
 		{"1", "2", -1, nil},
 		{"9", "10", -1, nil},
 		{"10", "9", 1, nil},
@@ -27,35 +23,17 @@ func TestCompare(t *testing.T) {
 		{"18446744073709551615", "18446744073709551614", 1, nil},
 		{"", "1", 0, mq.ErrPosition},
 		{"1", "", 0, mq.ErrPosition},
-	} {
-		if got, err := q.Compare(tc.a, tc.b); got != tc.want || !errors.Is(err, tc.err) {
-			t.Errorf("compare %q with %q = %d, %v; want %d, %v", tc.a, tc.b, got, err, tc.want, tc.err)
-		}
-	}
+	})
 }
 
 // FuzzPosition: what is accepted has one spelling, so equal positions are equal strings.
 func FuzzPosition(f *testing.F) {
-	for _, s := range []string{"", "1", "27@1763844204024594000", "0", "-1", "1@", "1@0", "01", "9223372036854775808@1", "1@9223372036854775808"} {
-		f.Add(s)
-	}
 	q := connect(f, "nats://127.0.0.1:1")
-	f.Fuzz(func(t *testing.T, s string) {
-		p := mq.Position(s)
-		c, err := q.Compare(p, p)
-		if err != nil {
-			if !errors.Is(err, mq.ErrPosition) {
-				t.Errorf("compare %q = %v, which is not ErrPosition", s, err)
-			}
-			return
-		}
-		if c != 0 {
-			t.Errorf("%q is not itself: %d", s, c)
-		}
+	mqtest.FuzzPosition(f, q, func(t *testing.T, p mq.Position) {
 		if c, err := q.Compare(p, p+"0"); err == nil && c >= 0 {
-			t.Errorf("%q does not stand before %q0: %d", s, s, c)
+			t.Errorf("%q does not stand before %q0: %d", p, p, c)
 		}
-	})
+	}, "", "1", "27@1763844204024594000", "0", "-1", "1@", "1@0", "01", "9223372036854775808@1", "1@9223372036854775808")
 }
 
 func FuzzFromMilvus(f *testing.F) {

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"kitestream/bridge/mq/mqtest"
 	"kitestream/bridge/mq/pulsar"
 )
 
@@ -20,30 +21,30 @@ import (
 func TestAnchor(t *testing.T) {
 	p := start(t, map[string]string{"defaultRetentionTimeInMinutes": "0", "defaultRetentionSizeInMB": "0"})
 	w := newWriter(t, p)
-	must(t, errorUnless(w.namespace(t, "/backlogQuota?backlogQuotaType=destination_storage", `{"limitSize":1000000,"limitTime":-1,"policy":"producer_exception"}`)))
+	mqtest.Must(t, errorUnless(w.namespace(t, "/backlogQuota?backlogQuotaType=destination_storage", `{"limitSize":1000000,"limitTime":-1,"policy":"producer_exception"}`)))
 	reg := prometheus.NewRegistry()
-	var out lockedBuffer
+	var out mqtest.Log
 	cfg := pulsar.DefaultConfig()
 	cfg.URL, cfg.AdminURL = p.URL, p.AdminURL
 	cfg.Anchor, cfg.AnchorName, cfg.Registerer = true, "ks", reg
 	connect := func() *pulsar.Queue {
-		q, err := pulsar.Connect(cfg, slog.New(slog.NewTextHandler(&out, nil)))
-		must(t, err)
-		t.Cleanup(func() { must(t, q.Close()) })
+		q, err := pulsar.Connect(cfg, out.Logger(slog.LevelInfo))
+		mqtest.Must(t, err)
+		t.Cleanup(func() { mqtest.Must(t, q.Close()) })
 		return q
 	}
 	q := connect()
 
-	must(t, q.Release(t.Context(), "task", "nowhere", "1:1")) // no topic, none is made
-	at := w.append(t, "anchored", numbered(0, 10, 100)...)
-	w.append(t, "loose", numbered(0, 10, 100)...)
-	must(t, q.Release(t.Context(), "task", "anchored", at[4]))
+	mqtest.Must(t, q.Release(t.Context(), "task", "nowhere", "1:1")) // no topic, none is made
+	at := w.append(t, "anchored", mqtest.Numbered(0, 10, 100)...)
+	w.append(t, "loose", mqtest.Numbered(0, 10, 100)...)
+	mqtest.Must(t, q.Release(t.Context(), "task", "anchored", at[4]))
 	for _, channel := range []string{"anchored", "loose"} {
 		w.roll(t, channel)
-		w.append(t, channel, numbered(10, 10, 100)...)
+		w.append(t, channel, mqtest.Numbered(10, 10, 100)...)
 		w.trimmed(t, channel)
 	}
-	expect(t, open(t, q, "anchored", at[4]), 4, 20) // over the end of a ledger that is kept
+	mqtest.Expect(t, mqtest.Open(t, q, "anchored", at[4]), 4, 20) // over the end of a ledger that is kept
 	if loose := w.ledgers(t, "loose"); len(loose) != 1 {
 		t.Errorf("without an anchor there are still ledgers %v", loose)
 	}
@@ -53,18 +54,18 @@ func TestAnchor(t *testing.T) {
 
 	q2 := connect() // a second process, while the first is still there
 	last := w.last["anchored"]
-	must(t, q2.Release(t.Context(), "task", "anchored", last))
+	mqtest.Must(t, q2.Release(t.Context(), "task", "anchored", last))
 	old, _ := place(t, at[0])
-	for deadline := time.Now().Add(patience); slices.Contains(w.ledgers(t, "anchored"), old); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(mqtest.Patience); slices.Contains(w.ledgers(t, "anchored"), old); time.Sleep(100 * time.Millisecond) {
 		w.trimmed(t, "anchored")
 		if time.Now().After(deadline) {
 			t.Fatal("what was released is kept")
 		}
 	}
-	expect(t, open(t, q, "anchored", last), 19, 20)
+	mqtest.Expect(t, mqtest.Open(t, q, "anchored", last), 19, 20)
 
-	w.append(t, "anchored", numbered(20, 800, 1000)...)
-	eventually(t, "a warning before the quota", func() bool { return strings.Contains(out.String(), "soon refuse") })
+	w.append(t, "anchored", mqtest.Numbered(20, 800, 1000)...)
+	mqtest.Eventually(t, "a warning before the quota", func() bool { return strings.Contains(out.String(), "soon refuse") })
 	if n, err := testutil.GatherAndCount(reg, "kitestream_bridge_anchor_backlog_bytes"); err != nil || n != 1 {
 		t.Errorf("%d series of the backlog, %v", n, err)
 	}
@@ -76,7 +77,7 @@ func TestAnchor(t *testing.T) {
 		t.Error("the subscription could be given up while another process has it, and would make it again")
 	}
 	q.Leave("task")
-	must(t, q2.Abandon(t.Context(), "task", "anchored"))
+	mqtest.Must(t, q2.Abandon(t.Context(), "task", "anchored"))
 	if stats := w.do(t, http.MethodGet, "anchored/stats"); strings.Contains(stats, `"ks-task":{`) {
 		t.Errorf("the subscription is still there: %s", stats)
 	}
@@ -84,23 +85,14 @@ func TestAnchor(t *testing.T) {
 
 // TestNoAnchor: without the setting, nothing is asked of the broker.
 func TestNoAnchor(t *testing.T) {
-	q := connectWith(t, pulsar.DefaultConfig())
-	must(t, q.Release(t.Context(), "task", "anchored", "1:1"))
-	must(t, q.Abandon(t.Context(), "task", "anchored"))
+	q := unconnected(t)
+	mqtest.Must(t, q.Release(t.Context(), "task", "anchored", "1:1"))
+	mqtest.Must(t, q.Abandon(t.Context(), "task", "anchored"))
 }
 
 // trimmed lets the broker remove what it need not keep.
 func (w *writer) trimmed(t testing.TB, channel string) {
 	t.Helper()
-	must(t, errorUnless(w.post(t, channel+"/trim", "")))
+	mqtest.Must(t, errorUnless(w.post(t, channel+"/trim", "")))
 	time.Sleep(300 * time.Millisecond)
-}
-
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not after %v", what, patience)
-		}
-	}
 }

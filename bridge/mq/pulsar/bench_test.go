@@ -5,11 +5,9 @@ package pulsar_test
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	client "github.com/apache/pulsar-client-go/pulsar"
 
-	"kitestream/bridge/mq"
 	"kitestream/bridge/mq/mqtest"
 )
 
@@ -27,38 +25,8 @@ func benchmarkRead(b *testing.B, w *writer, url string, size int) {
 	channel := fmt.Sprintf("bench-%d", size)
 	w.create(b, channel)
 	defer w.remove(b, channel)
-	msgs := make([]mqtest.Message, min(backlog, 32<<20/size))
-	for i := range msgs {
-		msgs[i].Payload = make([]byte, size)
-	}
-	for n := 0; n < backlog; n += len(msgs) {
-		w.append(b, channel, msgs...)
-	}
-	q := connect(b, url)
-	var r mq.Reader
-	b.SetBytes(int64(size))
-	b.ReportAllocs()
-	b.ResetTimer()
-	for i := range b.N {
-		if i%backlog == 0 { // from the beginning again
-			r = reopen(b, q, channel, r)
-		}
-		if _, err := r.Next(b.Context()); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.StopTimer()
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msgs/s")
-}
-
-func reopen(b *testing.B, q mq.Queue, channel string, old mq.Reader) mq.Reader {
-	b.Helper()
-	if old != nil {
-		must(b, old.Close())
-	}
-	r, err := q.Open(b.Context(), channel, "")
-	must(b, err)
-	return r
+	c := mqtest.Channel{Queue: connect(b, url), Name: channel, Append: w.append}
+	c.BenchmarkRead(b, c.Fill(b, backlog, size), size)
 }
 
 // BenchmarkClient is what the client library does by itself, with a queue as large as the reader's.
@@ -81,28 +49,16 @@ func BenchmarkClient(b *testing.B) {
 			r, err = w.client.CreateReader(client.ReaderOptions{
 				Topic: "persistent://public/default/bench", StartMessageID: client.EarliestMessageID(), ReceiverQueueSize: 2048,
 			})
-			must(b, err)
+			mqtest.Must(b, err)
 		}
 		_, err := r.Next(b.Context())
-		must(b, err)
+		mqtest.Must(b, err)
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msgs/s")
 }
 
-// BenchmarkDelay is the time from a message's acknowledgement to its writer until an idle reader's caller has it.
 func BenchmarkDelay(b *testing.B) {
 	w := newWriter(b, start(b, nil))
 	w.create(b, "bench")
-	r := reopen(b, connect(b, w.url), "bench", nil)
-	msg := mqtest.Message{Payload: make([]byte, 200)}
-	var after time.Duration
-	for b.Loop() {
-		w.append(b, "bench", msg)
-		acked := time.Now()
-		if _, err := r.Next(b.Context()); err != nil {
-			b.Fatal(err)
-		}
-		after += time.Since(acked)
-	}
-	b.ReportMetric(float64(after.Microseconds())/float64(b.N), "µs/after-ack")
+	mqtest.Channel{Queue: connect(b, w.url), Name: "bench", Append: w.append}.BenchmarkDelay(b)
 }

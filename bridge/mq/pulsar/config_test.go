@@ -1,26 +1,27 @@
 package pulsar_test
 
 import (
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"kitestream/bridge/mq/mqtest"
 	"kitestream/bridge/mq/pulsar"
 )
 
-func TestDefaultConfigIsValid(t *testing.T) { must(t, pulsar.DefaultConfig().Validate()) }
+// unconnected is a queue without a broker.
+func unconnected(t testing.TB) *pulsar.Queue {
+	t.Helper()
+	return mqtest.Connect(t, pulsar.Connect, pulsar.DefaultConfig())
+}
 
 func TestValidate(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty")
-	must(t, os.WriteFile(empty, []byte(" \n"), 0o600))
+	mqtest.Must(t, os.WriteFile(empty, []byte(" \n"), 0o600))
 	const file = "config.go"
 	secure := func(c *pulsar.Config) { c.URL = "pulsar+ssl://a:6651" }
-	for name, tc := range map[string]struct {
-		change func(*pulsar.Config)
-		want   []string // in the error; none: valid
-	}{
+	mqtest.Validate(t, pulsar.DefaultConfig, pulsar.Connect, mqtest.Configs[pulsar.Config]{
 		"several hosts":       {func(c *pulsar.Config) { c.URL = "pulsar://a:6650,b:6650,[::1]:6650" }, nil},
 		"TLS":                 {secure, nil},
 		"token":               {func(c *pulsar.Config) { c.Token = "t" }, nil},
@@ -51,26 +52,7 @@ func TestValidate(t *testing.T) {
 			},
 			[]string{"URL", "Tenant", "Namespace", "at most one", "CertFile, KeyFile", "none.pem", "PrefetchMessages", "PrefetchBytes"},
 		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c := pulsar.DefaultConfig()
-			tc.change(&c)
-			err := c.Validate()
-			if (err != nil) != (len(tc.want) > 0) {
-				t.Fatalf("validate = %v, want an error: %t", err, len(tc.want) > 0)
-			}
-			for _, part := range tc.want {
-				if !strings.Contains(err.Error(), part) {
-					t.Errorf("error does not name %q: %v", part, err)
-				}
-			}
-			if err != nil {
-				if _, err := pulsar.Connect(c, slog.New(slog.DiscardHandler)); err == nil {
-					t.Error("connect accepts what validate refuses")
-				}
-			}
-		})
-	}
+	})
 }
 
 // TestValidateKeepsSecrets: an error is printed.
@@ -83,13 +65,6 @@ func TestValidateKeepsSecrets(t *testing.T) {
 }
 
 func TestOpenRefusesNamesThatAreNoTopic(t *testing.T) {
-	q := connectWith(t, pulsar.DefaultConfig())
-	for _, name := range []string{"", "a/b", "persistent://public/default/a", "a b", "a\n"} {
-		if r, err := q.Open(t.Context(), name, ""); err == nil {
-			t.Errorf("open %q = %v, want an error", name, r)
-		}
-		if at, err := q.Last(t.Context(), name); err == nil {
-			t.Errorf("last of %q = %q, want an error", name, at)
-		}
-	}
+	q := unconnected(t)
+	mqtest.NoChannels(t, q, "", "a/b", "persistent://public/default/a", "a b", "a\n")
 }

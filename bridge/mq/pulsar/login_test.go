@@ -3,21 +3,13 @@
 package pulsar_test
 
 import (
-	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -29,6 +21,7 @@ import (
 	client "github.com/apache/pulsar-client-go/pulsar"
 
 	"kitestream/bridge/mq"
+	"kitestream/bridge/mq/mqtest"
 	"kitestream/bridge/mq/pulsar"
 )
 
@@ -39,13 +32,13 @@ const secret = "kitestream-kitestream-kitestream-"
 // super-user all the same, for the test's own sake; but who brings a bad one is nobody.
 type guarded struct {
 	plain, tls, admin string
-	ca                *authority
+	ca                *mqtest.Authority
 }
 
 func startGuarded(t *testing.T) guarded {
 	t.Helper()
-	ca := newAuthority(t)
-	caFile, cert, key := ca.files(t, "server")
+	ca := mqtest.NewAuthority(t)
+	caFile, cert, key := ca.Files(t, "server")
 	port := freePort(t)
 	const provider = "org.apache.pulsar.broker.authentication.AuthenticationProvider"
 	p := start(t, map[string]string{
@@ -63,7 +56,7 @@ func startGuarded(t *testing.T) guarded {
 		"bindAddresses": "", "advertisedListeners": "", "internalListenerName": "", "advertisedAddress": "127.0.0.1",
 	})
 	w := newWriter(t, p)
-	must(t, errorUnless(w.namespace(t, "/permissions/reader", `["consume"]`)))
+	mqtest.Must(t, errorUnless(w.namespace(t, "/permissions/reader", `["consume"]`)))
 	return guarded{plain: p.URL, tls: "pulsar+ssl://127.0.0.1:" + port, admin: p.AdminURL, ca: ca}
 }
 
@@ -78,9 +71,9 @@ func (w *writer) namespace(t testing.TB, path, body string) (int, string) {
 func TestLogin(t *testing.T) {
 	g := startGuarded(t)
 	w := newWriterWith(t, g.admin, client.ClientOptions{URL: g.plain})
-	w.append(t, "login", numbered(0, 10, 8)...)
+	w.append(t, "login", mqtest.Numbered(0, 10, 8)...)
 	file := filepath.Join(t.TempDir(), "token")
-	must(t, os.WriteFile(file, []byte(token("reader")+"\n"), 0o600))
+	mqtest.Must(t, os.WriteFile(file, []byte(token("reader")+"\n"), 0o600))
 	localhost := strings.Replace(g.tls, "127.0.0.1", "localhost", 1)
 	for name, tc := range map[string]struct {
 		login func(*pulsar.Config)
@@ -90,47 +83,47 @@ func TestLogin(t *testing.T) {
 		"token_file": {func(c *pulsar.Config) { c.TokenFile = file }, ""},
 		"token_over_tls": {func(c *pulsar.Config) {
 			c.URL, c.TokenFile = g.tls, file
-			c.CAFile, _, _ = g.ca.files(t, "unused")
+			c.CAFile = g.ca.File
 		}, ""},
 		"client_certificate": {func(c *pulsar.Config) {
 			c.URL = g.tls
-			c.CAFile, c.CertFile, c.KeyFile = g.ca.files(t, "reader")
+			c.CAFile, c.CertFile, c.KeyFile = g.ca.Files(t, "reader")
 		}, ""},
 		"client_certificate_to_a_host_without_name": {func(c *pulsar.Config) {
 			c.URL, c.SkipHostnameVerification = localhost, true
-			c.CAFile, c.CertFile, c.KeyFile = g.ca.files(t, "reader")
+			c.CAFile, c.CertFile, c.KeyFile = g.ca.Files(t, "reader")
 		}, ""},
 		"host_that_the_certificate_does_not_name": {func(c *pulsar.Config) {
 			c.URL = localhost
-			c.CAFile, c.CertFile, c.KeyFile = g.ca.files(t, "reader")
+			c.CAFile, c.CertFile, c.KeyFile = g.ca.Files(t, "reader")
 		}, "certificate"},
 		"authority_that_is_not_trusted": {func(c *pulsar.Config) {
 			c.URL = g.tls
-			c.CAFile, c.CertFile, c.KeyFile = newAuthority(t).files(t, "reader")
+			c.CAFile, c.CertFile, c.KeyFile = mqtest.NewAuthority(t).Files(t, "reader")
 		}, "unknown authority"},
 		"authority_that_is_not_trusted_whatever_the_name": {func(c *pulsar.Config) {
 			c.URL, c.SkipHostnameVerification = g.tls, true
-			c.CAFile, c.CertFile, c.KeyFile = newAuthority(t).files(t, "reader")
+			c.CAFile, c.CertFile, c.KeyFile = mqtest.NewAuthority(t).Files(t, "reader")
 		}, "unknown authority"},
 		"certificate_of_a_stranger": {func(c *pulsar.Config) {
 			c.URL = g.tls
-			c.CAFile, c.CertFile, c.KeyFile = g.ca.files(t, "stranger")
+			c.CAFile, c.CertFile, c.KeyFile = g.ca.Files(t, "stranger")
 		}, "not authorized"},
 		"token_of_a_stranger": {func(c *pulsar.Config) { c.Token = token("stranger") }, "not authorized"},
 		"token_that_is_false": {func(c *pulsar.Config) { c.Token = token("reader") + "x" }, "authenticat"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var out lockedBuffer
+			var out mqtest.Log
 			cfg := pulsar.DefaultConfig()
 			cfg.URL = g.plain
 			tc.login(&cfg)
-			q, err := pulsar.Connect(cfg, slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})))
-			must(t, err)
-			defer func() { must(t, q.Close()) }()
-			r := open(t, q, "login", "")
+			q, err := pulsar.Connect(cfg, out.Logger(slog.LevelDebug))
+			mqtest.Must(t, err)
+			defer func() { mqtest.Must(t, q.Close()) }()
+			r := mqtest.Open(t, q, "login", "")
 			if tc.wrong == "" {
-				expect(t, r, 0, 10)
+				mqtest.Expect(t, r, 0, 10)
 				if at, err := q.Last(t.Context(), "login"); err != nil || at == "" {
 					t.Errorf("last = %q, %v", at, err)
 				}
@@ -144,10 +137,10 @@ func TestLogin(t *testing.T) {
 	}
 	t.Run("backlog", func(t *testing.T) { // what Config.AdminURL is asked for
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.admin+"login/stats?subscriptionBacklogSize=true", nil)
-		must(t, err)
+		mqtest.Must(t, err)
 		req.Header.Set("Authorization", "Bearer "+token("reader"))
 		res, err := http.DefaultClient.Do(req)
-		must(t, err)
+		mqtest.Must(t, err)
 		defer res.Body.Close()
 		if res.StatusCode != http.StatusOK {
 			t.Errorf("answer %s to one that may consume", res.Status)
@@ -157,7 +150,7 @@ func TestLogin(t *testing.T) {
 }
 
 // refused waits for the line that says why a channel cannot be read.
-func refused(t *testing.T, r mq.Reader, out *lockedBuffer, why string) {
+func refused(t *testing.T, r mq.Reader, out *mqtest.Log, why string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -185,17 +178,14 @@ func refused(t *testing.T, r mq.Reader, out *lockedBuffer, why string) {
 func testTokenIsReplaced(t *testing.T, g guarded) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "token")
-	must(t, os.WriteFile(file, []byte(token("reader")+"x"), 0o600))
-	var out lockedBuffer
+	mqtest.Must(t, os.WriteFile(file, []byte(token("reader")+"x"), 0o600))
 	cfg := pulsar.DefaultConfig()
 	cfg.URL, cfg.TokenFile = g.plain, file
-	q, err := pulsar.Connect(cfg, slog.New(slog.NewTextHandler(&out, nil)))
-	must(t, err)
-	defer func() { must(t, q.Close()) }()
-	r := open(t, q, "login", "")
-	refused(t, r, &out, "authenticat")
-	must(t, os.WriteFile(file, []byte(token("reader")), 0o600))
-	expect(t, r, 0, 10)
+	q, out := mqtest.ConnectLogging(t, pulsar.Connect, cfg)
+	r := mqtest.Open(t, q, "login", "")
+	refused(t, r, out, "authenticat")
+	mqtest.Must(t, os.WriteFile(file, []byte(token("reader")), 0o600))
+	mqtest.Expect(t, r, 0, 10)
 }
 
 // token is a JSON Web Token for a role.
@@ -210,62 +200,9 @@ func token(role string) string {
 func freePort(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	mqtest.Must(t, err)
 	defer l.Close()
 	_, port, err := net.SplitHostPort(l.Addr().String())
-	must(t, err)
+	mqtest.Must(t, err)
 	return port
-}
-
-// authority signs certificates.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	a := &authority{}
-	der, key := a.sign(t, &x509.Certificate{
-		Subject: pkix.Name{CommonName: "authority"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	})
-	cert, err := x509.ParseCertificate(der)
-	must(t, err)
-	a.cert, a.key = cert, key
-	return a
-}
-
-func (a *authority) sign(t *testing.T, c *x509.Certificate) ([]byte, *ecdsa.PrivateKey) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
-	c.SerialNumber, c.NotBefore, c.NotAfter = big.NewInt(time.Now().UnixNano()), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	parent, parentKey := a.cert, a.key
-	if parent == nil {
-		parent, parentKey = c, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, parentKey)
-	must(t, err)
-	return der, key
-}
-
-// files writes the authority's certificate, and a new one of that name for this host with its key, as PEM.
-func (a *authority) files(t *testing.T, name string) (ca, cert, key string) {
-	t.Helper()
-	der, private := a.sign(t, &x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	})
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	must(t, err)
-	dir := t.TempDir()
-	write := func(file, kind string, der []byte) string {
-		var b bytes.Buffer
-		must(t, pem.Encode(&b, &pem.Block{Type: kind, Bytes: der}))
-		file = filepath.Join(dir, file)
-		must(t, os.WriteFile(file, b.Bytes(), 0o600))
-		return file
-	}
-	return write("ca.pem", "CERTIFICATE", a.cert.Raw), write("cert.pem", "CERTIFICATE", der), write("key.pem", "PRIVATE KEY", pkcs8)
 }

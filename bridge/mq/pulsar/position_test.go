@@ -10,7 +10,7 @@ import (
 	client "github.com/apache/pulsar-client-go/pulsar"
 
 	"kitestream/bridge/mq"
-	"kitestream/bridge/mq/pulsar"
+	"kitestream/bridge/mq/mqtest"
 )
 
 // noPositions are what is no position of Pulsar.
@@ -33,12 +33,8 @@ func noBytes() [][]byte {
 }
 
 func TestCompare(t *testing.T) {
-	q := connectWith(t, pulsar.DefaultConfig()) // needs no server
-	for _, tc := range []struct {
-		a, b mq.Position
-		want int
-		err  error
-	}{
+	q := unconnected(t) // needs no server
+	mqtest.Compare(t, q, mqtest.Order{
 		{"1:1", "1:2", -1, nil},
 		{"1:9", "1:10", -1, nil},
 		{"9:5", "10:0", -1, nil}, // over ledgers
@@ -54,15 +50,11 @@ func TestCompare(t *testing.T) {
 		{"9223372036854775807:1", "9223372036854775806:1", 1, nil},
 		{"", "1:1", 0, mq.ErrPosition},
 		{"1:1", "", 0, mq.ErrPosition},
-	} {
-		if got, err := q.Compare(tc.a, tc.b); got != tc.want || !errors.Is(err, tc.err) {
-			t.Errorf("compare %q with %q = %d, %v; want %d, %v", tc.a, tc.b, got, err, tc.want, tc.err)
-		}
-	}
+	})
 }
 
 func TestNoPositions(t *testing.T) {
-	q := connectWith(t, pulsar.DefaultConfig())
+	q := unconnected(t)
 	for _, p := range noPositions() {
 		if c, err := q.Compare(p, p); !errors.Is(err, mq.ErrPosition) {
 			t.Errorf("compare %q with itself = %d, %v", p, c, err)
@@ -76,7 +68,7 @@ func TestNoPositions(t *testing.T) {
 }
 
 func TestFromMilvus(t *testing.T) {
-	q := connectWith(t, pulsar.DefaultConfig())
+	q := unconnected(t)
 	for want, id := range map[mq.Position]client.MessageID{
 		"27:4":                  client.NewMessageID(27, 4, -1, -1), // as a producer without batches is told
 		"0:0":                   client.NewMessageID(0, 0, 0, 0),    // as a consumer is given it
@@ -91,29 +83,15 @@ func TestFromMilvus(t *testing.T) {
 
 // FuzzPosition: what is accepted has one spelling, so equal positions are equal strings, and no slash.
 func FuzzPosition(f *testing.F) {
-	for _, p := range append(noPositions(), "1:2", "0:0", "27:4@1763844204024", "27:4:2@1763844204024", "1:2:2147483647") {
-		f.Add(string(p))
-	}
-	q := connectWith(f, pulsar.DefaultConfig())
-	f.Fuzz(func(t *testing.T, s string) {
-		p := mq.Position(s)
-		c, err := q.Compare(p, p)
-		if err != nil {
-			if !errors.Is(err, mq.ErrPosition) {
-				t.Errorf("compare %q = %v, which is not ErrPosition", s, err)
-			}
-			return
-		}
-		if c != 0 {
-			t.Errorf("%q is not itself: %d", s, c)
-		}
-		if strings.Contains(s, "/") {
-			t.Errorf("%q holds a slash", s)
+	q := unconnected(f)
+	mqtest.FuzzPosition(f, q, func(t *testing.T, p mq.Position) {
+		if strings.Contains(string(p), "/") {
+			t.Errorf("%q holds a slash", p)
 		}
 		if c, err := q.Compare("0:0", p); err != nil || c > 0 {
-			t.Errorf("%q stands before the first: %d, %v", s, c, err)
+			t.Errorf("%q stands before the first: %d, %v", p, c, err)
 		}
-	})
+	}, append(noPositions(), "1:2", "0:0", "27:4@1763844204024", "27:4:2@1763844204024", "1:2:2147483647")...)
 }
 
 // FuzzFromMilvus: what is accepted can be opened at and compared.
@@ -122,7 +100,7 @@ func FuzzFromMilvus(f *testing.F) {
 		f.Add(b)
 	}
 	f.Add(client.NewMessageID(27, 4, 2, 0).Serialize())
-	q := connectWith(f, pulsar.DefaultConfig())
+	q := unconnected(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p, err := q.FromMilvus(b)
 		if err != nil {

@@ -51,39 +51,30 @@ func start(t testing.TB, set map[string]string) *servers.Pulsar {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	p, err := servers.StartPulsar(ctx, servers.PulsarConfig{Dir: t.TempDir(), Set: set})
-	must(t, err)
-	t.Cleanup(func() { must(t, p.Close()) })
+	mqtest.Must(t, err)
+	t.Cleanup(func() { mqtest.Must(t, p.Close()) })
 	return p
 }
 
 // crash kills the broker, and with it the bookie and the metadata, and starts it again.
 func crash(t testing.TB, p *servers.Pulsar) {
 	t.Helper()
-	must(t, p.Kill())
+	mqtest.Must(t, p.Kill())
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	must(t, p.Restart(ctx))
+	mqtest.Must(t, p.Restart(ctx))
 }
 
 // newBroker lets the contract suite loose on a Pulsar.
 func newBroker(t *testing.T, p *servers.Pulsar) mqtest.Broker {
 	w := newWriter(t, p)
-	count := 0
 	return mqtest.Broker{
 		Connect: func(t *testing.T) mq.Queue { return connect(t, p.URL) },
-		Channel: func(t *testing.T) string {
-			count++
-			name := fmt.Sprintf("contract-%d", count)
-			t.Cleanup(func() { w.remove(t, name) })
-			return name
-		},
-		Create: func(t *testing.T, channel string) { w.create(t, channel) },
-		Append: func(t *testing.T, channel string, msgs ...mqtest.Message) []mq.Position {
-			return w.append(t, channel, msgs...)
-		},
-		Cut:    func(t *testing.T, channel string) { w.roll(t, channel) },
-		Trim:   func(t *testing.T, channel string, _ mq.Position) { w.truncate(t, channel) },
-		Delete: func(t *testing.T, channel string) { w.remove(t, channel) },
+		Create:  w.create,
+		Append:  w.append,
+		Cut:     w.roll,
+		Trim:    func(t *testing.T, channel string, _ mq.Position) { w.truncate(t, channel) },
+		Delete:  w.remove,
 		Restart: func(t *testing.T) {
 			for channel := range w.producers {
 				w.release(channel)
@@ -111,5 +102,5 @@ func connect(t testing.TB, url string) *pulsar.Queue {
 	t.Helper()
 	cfg := pulsar.DefaultConfig()
 	cfg.URL = url
-	return connectWith(t, cfg)
+	return mqtest.Connect(t, pulsar.Connect, cfg)
 }

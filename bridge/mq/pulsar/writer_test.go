@@ -23,9 +23,6 @@ import (
 	"kitestream/test/servers"
 )
 
-// patience is how long a broker may take to answer after a restart.
-const patience = time.Minute
-
 // writer is the test's own hold on a Pulsar. It makes topics and writes messages as Milvus does.
 type writer struct {
 	url       string
@@ -44,9 +41,9 @@ func newWriterWith(t testing.TB, admin string, o client.ClientOptions) *writer {
 	t.Helper()
 	o.Logger = clientlog.NewLoggerWithSlog(slog.New(slog.DiscardHandler))
 	o.MetricsRegisterer = prometheus.NewRegistry()
-	o.OperationTimeout = patience
+	o.OperationTimeout = mqtest.Patience
 	c, err := client.NewClient(o)
-	must(t, err)
+	mqtest.Must(t, err)
 	t.Cleanup(c.Close)
 	return &writer{
 		url:   o.URL,
@@ -58,7 +55,7 @@ func newWriterWith(t testing.TB, admin string, o client.ClientOptions) *writer {
 // call asks the admin API, until it answers, and returns the status and the body.
 func (w *writer) call(t testing.TB, method, path, body string) (int, string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience) // also in clean-ups, when t.Context() has ended
+	ctx, cancel := context.WithTimeout(context.Background(), mqtest.Patience) // also in clean-ups, when t.Context() has ended
 	defer cancel()
 	for {
 		status, answer, err := w.try(ctx, method, path, body)
@@ -160,7 +157,7 @@ func (w *writer) producer(t testing.TB, channel string) client.Producer {
 
 func (w *writer) produce(t testing.TB, o client.ProducerOptions) client.Producer {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; {
+	for deadline := time.Now().Add(mqtest.Patience); ; {
 		p, err := w.client.CreateProducer(o)
 		if err == nil {
 			return p
@@ -195,9 +192,9 @@ func send(t testing.TB, p client.Producer, msgs ...mqtest.Message) []mq.Position
 			}
 		})
 	}
-	must(t, p.FlushWithCtx(t.Context()))
+	mqtest.Must(t, p.FlushWithCtx(t.Context()))
 	wg.Wait()
-	must(t, errors.Join(errs...))
+	mqtest.Must(t, errors.Join(errs...))
 	return at
 }
 

@@ -1,6 +1,4 @@
-//go:build servers
-
-package kafka_test
+package mqtest
 
 import (
 	"net"
@@ -8,13 +6,12 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"kitestream/test/servers"
 )
 
-// proxy stands between the reader and the broker: it counts, cuts, and can lose what passes without a word.
-type proxy struct {
-	addr  string
+// Proxy stands between a reader and a broker: it counts, cuts, and can lose what passes without a word. It knows nothing
+// of what passes.
+type Proxy struct {
+	Addr  string // where it listens
 	to    string
 	l     net.Listener
 	bytes atomic.Int64 // sent on to clients
@@ -30,23 +27,36 @@ type pair struct {
 	frozen         atomic.Bool
 }
 
-func newProxy(t testing.TB, at servers.Proxy) *proxy {
+// NewProxy takes connections at one address, "127.0.0.1:0" for any port, and leads them to another. It ends with the test.
+func NewProxy(t testing.TB, listen, to string) *Proxy {
 	t.Helper()
-	l, err := net.Listen("tcp", at.Listen)
-	must(t, err)
-	p := &proxy{addr: at.Listen, to: at.Upstream, l: l}
-	p.wg.Go(p.accept)
+	p := &Proxy{Addr: listen, to: to}
+	p.Up(t)
 	t.Cleanup(func() {
-		_ = l.Close()
-		p.cut()
+		p.Down()
 		p.wg.Wait()
 	})
 	return p
 }
 
-func (p *proxy) accept() {
+// Up takes connections, again after Down.
+func (p *Proxy) Up(t testing.TB) {
+	t.Helper()
+	l, err := net.Listen("tcp", p.Addr)
+	Must(t, err)
+	p.l, p.Addr = l, l.Addr().String()
+	p.wg.Go(func() { p.accept(l) })
+}
+
+// Down ends the connections that there are and takes none any more.
+func (p *Proxy) Down() {
+	_ = p.l.Close()
+	p.Cut()
+}
+
+func (p *Proxy) accept(l net.Listener) {
 	for {
-		client, err := p.l.Accept()
+		client, err := l.Accept()
 		if err != nil {
 			return
 		}
@@ -86,10 +96,11 @@ func (c *pair) copy(to, from net.Conn, count *atomic.Int64) {
 	}
 }
 
-func (p *proxy) received() int { return int(p.bytes.Load()) }
+// Received is how many bytes were sent on to clients.
+func (p *Proxy) Received() int { return int(p.bytes.Load()) }
 
-// freeze swallows, from now on, whatever is sent over the connections that there are. New ones work.
-func (p *proxy) freeze() {
+// Freeze swallows, from now on, whatever is sent over the connections that there are. New ones work.
+func (p *Proxy) Freeze() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range p.pairs {
@@ -97,8 +108,8 @@ func (p *proxy) freeze() {
 	}
 }
 
-// cut ends the connections that there are.
-func (p *proxy) cut() {
+// Cut ends the connections that there are.
+func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range p.pairs {
@@ -108,12 +119,11 @@ func (p *proxy) cut() {
 	p.pairs = nil
 }
 
-// settles returns when nothing has passed for a while.
-func (p *proxy) settles(t testing.TB) {
-	t.Helper()
-	last, since := p.received(), time.Now()
+// Settles returns when nothing has passed for a while.
+func (p *Proxy) Settles() {
+	last, since := p.Received(), time.Now()
 	for time.Since(since) < 700*time.Millisecond {
-		if now := p.received(); now != last {
+		if now := p.Received(); now != last {
 			last, since = now, time.Now()
 		}
 		<-time.After(20 * time.Millisecond)
