@@ -185,7 +185,7 @@ func (s *sequencer) earlier(begin map[string]mq.Position, ch string, col *catalo
 }
 
 // newPartitions publishes the creation of partitions that etcd shows and no row has named yet. It returns how many have
-// to wait: a partition's own time must have come on every channel, or an older one of its name may still be there.
+// have to wait: their own time must have come on every channel.
 func (s *sequencer) newPartitions(ctx context.Context, v *catalog.View) (waiting int, err error) {
 	for _, id := range slices.Sorted(maps.Keys(s.ledger.collections)) {
 		col, seen := s.ledger.collections[id], v.Collections[id]
@@ -197,23 +197,28 @@ func (s *sequencer) newPartitions(ctx context.Context, v *catalog.View) (waiting
 			if p.State != catalog.Created || p.Name == defaultPartition || col.Partitions[pid] != "" {
 				continue
 			}
-			if !s.allReached(col, p.Created) {
-				waiting++
-				continue
-			}
-			become, err := s.succeedPartition(ctx, col, pid, p.Name, p.Created)
+			wait, err := s.newPartition(ctx, col, pid, p)
 			if err != nil {
 				return 0, err
 			}
-			if become == outlived {
-				continue
-			}
-			if err := s.createPartition(ctx, col, pid, p.Name, p.Created); err != nil {
-				return 0, err
+			if wait {
+				waiting++
 			}
 		}
 	}
 	return waiting, nil
+}
+
+// newPartition publishes the creation of a partition, or says that its time has not come on every channel.
+func (s *sequencer) newPartition(ctx context.Context, col *ledgerCollection, id int64, p *catalog.Partition) (wait bool, err error) {
+	if !s.allReached(col, p.Created) {
+		return true, nil
+	}
+	become, err := s.succeedPartition(ctx, col, id, p.Name, p.Created)
+	if err != nil || become == outlived {
+		return false, err
+	}
+	return false, s.createPartition(ctx, col, id, p.Name, p.Created)
 }
 
 func (s *sequencer) createPartition(ctx context.Context, col *ledgerCollection, id int64, name string, ts uint64) error {
