@@ -192,6 +192,9 @@ func report(t *testing.T, name string, figures map[string]float64) {
 			t.Fatal(err)
 		}
 	}
+	if mq := os.Getenv("KITESTREAM_TEST_MQ"); mq != "" {
+		name += "_" + mq
+	}
 	all[name] = figures
 	b, err := json.MarshalIndent(all, "", "  ")
 	if err != nil {
