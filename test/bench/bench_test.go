@@ -4,11 +4,11 @@
 package bench
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"strconv"
 	"testing"
 	"time"
 
@@ -79,8 +79,17 @@ func (r *bench) load(c client.Client, name string) {
 	}
 }
 
+// write is the SDK's Insert or Upsert.
+type write = func(ctx context.Context, collection, partition string, columns ...entity.Column) (entity.Column, error)
+
 // insertLoop is the plain Go-SDK loop that everything is compared with: calls of 5,000 rows, one after the other.
 func (r *bench) insertLoop(c client.Client, name string, dim, calls int) time.Duration {
+	r.t.Helper()
+	return r.loop(c.Insert, name, dim, calls)
+}
+
+// loop makes the calls and says how long they took.
+func (r *bench) loop(write write, name string, dim, calls int) time.Duration {
 	r.t.Helper()
 	const rows = 5000
 	rng := rand.New(rand.NewPCG(1, uint64(dim)))
@@ -98,7 +107,7 @@ func (r *bench) insertLoop(c client.Client, name string, dim, calls int) time.Du
 			ids[i] = int64(call*rows + i)
 		}
 		began := time.Now()
-		if _, err := c.Insert(r.t.Context(), name, "", entity.NewColumnInt64("id", ids), entity.NewColumnFloatVector("vec", dim, vecs)); err != nil {
+		if _, err := write(r.t.Context(), name, "", entity.NewColumnInt64("id", ids), entity.NewColumnFloatVector("vec", dim, vecs)); err != nil {
 			r.t.Fatal(err)
 		}
 		took += time.Since(began)
@@ -113,42 +122,6 @@ func (r *bench) count(c client.Client, name string) int64 {
 		r.t.Fatal(err)
 	}
 	return must(res.GetColumn("count(*)").GetAsInt64(0))(r.t)
-}
-
-// TestCatchUp writes a backlog to the source while the task is paused, and measures how fast the target then takes it:
-// from resume until the target has acknowledged every row. Beside it, in the same run, a plain loop into the same target,
-// before and after (the A/A of the noise).
-func TestCatchUp(t *testing.T) {
-	for _, dim := range []int{128, 768} {
-		t.Run(strconv.Itoa(dim), func(t *testing.T) {
-			r := newBench(t)
-			calls := 100 * 128 / dim
-			rows := calls * 5000
-			name := fmt.Sprintf("bench_catchup_%d_%d", dim, time.Now().Unix())
-			plain := func(i int) float64 {
-				n := fmt.Sprintf("%s_plain%d", name, i)
-				r.collection(r.target, n, int64(dim))
-				return float64(rows) / r.insertLoop(r.target, n, dim, calls).Seconds()
-			}
-			before := plain(1)
-			r.collection(r.source, name, int64(dim))
-			r.task(name)
-			must(r.Tasks.Pause(t.Context(), "bench"))(t)
-			source := float64(rows) / r.insertLoop(r.source, name, dim, calls).Seconds()
-			r.settled()
-			began := time.Now()
-			must(r.Tasks.Resume(t.Context(), "bench"))(t)
-			must(r.Tasks.Wait(t.Context(), "bench", control.WaitOptions{}))(t)
-			rate := float64(rows) / time.Since(began).Seconds()
-			after := plain(2)
-			r.load(r.target, name)
-			if n := r.count(r.target, name); n != int64(rows) {
-				t.Fatalf("target has %d rows, want %d", n, rows)
-			}
-			report(t, fmt.Sprintf("catch_up_%d", dim), map[string]float64{"rows": float64(rows), "rows_per_s": rate, "plain_before": before, "plain_after": after,
-				"source_insert_per_s": source, "ratio": rate / ((before + after) / 2)})
-		})
-	}
 }
 
 // TestFlow measures the whole way while the source is written to as fast as one loop can: rows over the time from the
