@@ -14,7 +14,7 @@ import (
 )
 
 // measureEvery is how old the lag metrics may be.
-const measureEvery = 5 * time.Second
+const measureEvery = 15 * time.Second
 
 // Metrics are what control exports: its own requests, and the lag of every task as task.get computes it.
 type Metrics struct {

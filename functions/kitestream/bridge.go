@@ -18,7 +18,7 @@ func newBridge() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			process.KeepMemory()
+			process.KeepMemory(process.SoftMemory)
 			log := process.Log(c.ErrOrStderr(), cfg)
 			return failed(process.Run(c.Context(), cfg, log, []process.MakePart{newBridgePart}))
 		},

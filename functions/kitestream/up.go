@@ -24,6 +24,7 @@ func newUp() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			process.KeepMemory(process.SoftMemoryServer)
 			return failed(up(c.Context(), cfg, c.OutOrStdout(), c.ErrOrStderr()))
 		},
 	}, config.Up)

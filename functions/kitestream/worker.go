@@ -28,7 +28,7 @@ func newWorker() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			process.KeepMemory()
+			process.KeepMemory(process.SoftMemory)
 			log := process.Log(c.ErrOrStderr(), cfg)
 			return failed(process.Run(c.Context(), cfg, log, []process.MakePart{newWorkerPart}))
 		},
