@@ -105,10 +105,11 @@ func (r *rig) serve(cfg control.Config) (stop func()) {
 
 func (r *rig) eventually(what string, ok func() bool) {
 	r.t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
+	const limit = 30 * time.Second // twice as old as the lag metrics get
+	deadline := time.Now().Add(limit)
 	for !ok() {
 		if time.Now().After(deadline) {
-			r.t.Fatalf("not within 15 s: %s", what)
+			r.t.Fatalf("not within %v: %s", limit, what)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
