@@ -107,7 +107,7 @@ func FuzzDecode(f *testing.F) {
 		if !bytes.Equal(b, kept) {
 			t.Error("a decoder wrote to its input")
 		}
-		for _, folder := range []string{"fields/1/", "functions/1/", "struct-array-fields/1/"} {
+		for _, folder := range []string{"root-coord/fields/1/", "root-coord/functions/1/", "root-coord/struct-array-fields/1/"} {
 			m := newModel("p/")
 			e := m.edit()
 			e.add(change{key: folder + "100", value: b, rev: 1})

@@ -1,7 +1,6 @@
 // Package catalog knows which databases, collections and partitions a source Milvus has, from Milvus's own meta in etcd.
 //
-// What flows in are the keys below {root}/{meta}/root-coord/ of the source's etcd: once as a list, then as a watch. What
-// flows out are Views: immutable pictures of all of it at one revision, each holding whole revisions only. Nothing is
+// What flows in are keys below {root}/{meta}/ of the source's etcd: once as a list, then as a watch. What flows out are Views: immutable pictures of all of it at one revision, each holding whole revisions only. Nothing is
 // ever written to the source's etcd.
 //
 // Whoever only wants the newest View takes Catalog.View; who must not miss what Milvus has acknowledged calls

@@ -53,8 +53,8 @@ func etcdAt(t testing.TB, endpoint string) *etcd {
 	return e
 }
 
-// key is a key below root-coord/ of the test's own root.
-func (e *etcd) key(rel string) string { return e.root + "/meta/root-coord/" + rel }
+// key is a key of Milvus's meta below the test's own root.
+func (e *etcd) key(rel string) string { return e.root + "/meta/" + rel }
 
 func (e *etcd) put(t testing.TB, rel string, value []byte) {
 	t.Helper()

@@ -6,7 +6,22 @@ import (
 	"strings"
 )
 
-// kind is what a key of the root coordinator holds.
+// keyRange is the one range of etcd's keys that is read, in the order of their bytes.
+type keyRange struct {
+	prefix     string // of every key of Milvus's meta
+	first, end string // end is not in it
+}
+
+// newKeyRange reaches from the indexes over the load state to the root coordinator's keys: neighbours in the order of
+// keys, so that one watch has them all. What is many lies outside: segments and checkpoints (datacoord-meta/,
+// segment-index/), snapshots/. What else lies inside is passed over: replicas, resource groups.
+func newKeyRange(prefix string) keyRange {
+	return keyRange{prefix: prefix, first: prefix + "field-index/", end: prefix + "root-coord0"} // '0' comes after '/'
+}
+
+func (r keyRange) String() string { return r.first + " to " + r.end }
+
+// kind is what a key holds.
 type kind int
 
 const (
@@ -43,27 +58,27 @@ func (o object) collection() int64 {
 	return 0
 }
 
-// layout is one kind of key: a folder below root-coord/, with one or two ids behind it.
+// layout is one kind of key: a folder with one or two ids behind it.
 type layout struct {
 	folder string
 	kind   kind
 	ids    int
 }
 
-// layouts are all that is read. Kinds of the root coordinator to come, such as aliases, are lines here.
+// layouts are all that is read.
 func layouts() [7]layout {
 	return [...]layout{
-		{"database/db-info/", kindDatabase, 1},
-		{"database/collection-info/", kindCollection, 2},
-		{"collection/", kindCollection, 1}, // before Milvus 2.2.9
-		{"fields/", kindField, 2},
-		{"struct-array-fields/", kindStructField, 2},
-		{"functions/", kindFunction, 2},
-		{"partitions/", kindPartition, 2},
+		{"root-coord/database/db-info/", kindDatabase, 1},
+		{"root-coord/database/collection-info/", kindCollection, 2},
+		{"root-coord/collection/", kindCollection, 1}, // before Milvus 2.2.9
+		{"root-coord/fields/", kindField, 2},
+		{"root-coord/struct-array-fields/", kindStructField, 2},
+		{"root-coord/functions/", kindFunction, 2},
+		{"root-coord/partitions/", kindPartition, 2},
 	}
 }
 
-// parseKey reads a key, without the prefix of the range. A key of a kind that is read but without its ids is an error.
+// parseKey reads a key, without the prefix that all have. A key of a kind that is read but without its ids is an error.
 func parseKey(rel string) (object, error) {
 	for _, l := range layouts() {
 		rest, ok := strings.CutPrefix(rel, l.folder)

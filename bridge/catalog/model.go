@@ -11,7 +11,7 @@ import (
 
 // change is one key as etcd has it from a revision on.
 type change struct {
-	key   string // without the prefix of the range
+	key   string // without the prefix that all have
 	value []byte
 	gone  bool  // deleted, or overwritten by a tombstone: Milvus means the same by both
 	rev   int64 // of the change

@@ -30,7 +30,7 @@ type event struct {
 	line string
 }
 
-// readEvents reads what a real Milvus 2.3.5 wrote below root-coord/ while it was made to create and drop things.
+// readEvents reads what a real Milvus 2.3.5 wrote while it was made to create and drop things.
 func readEvents(t testing.TB) []event {
 	t.Helper()
 	b, err := os.ReadFile("testdata/milvus-2.3.5.events")
@@ -314,7 +314,7 @@ func TestSchemaIsComplete(t *testing.T) {
 	parts := &schemapb.StructArrayFieldSchema{FieldID: 102, Name: "clips"}
 	changes := append(children(), put(catalogtest.CollectionKey(1, 10), c.Value()),
 		put(catalogtest.FunctionKey(10, 100), catalogtest.Message(bm25)),
-		put("struct-array-fields/10/102", catalogtest.Message(parts)))
+		put("root-coord/struct-array-fields/10/102", catalogtest.Message(parts)))
 	got := apply(m, 1, changes...).Collections[10].Schema
 	want := proto.CloneOf(c.Schema)
 	want.Fields = []*schemapb.FieldSchema{catalogtest.Key("id"), catalogtest.Vector("vec", 8)}
@@ -333,18 +333,18 @@ func TestSchemaIsComplete(t *testing.T) {
 func TestUnreadableStopsNothingElse(t *testing.T) {
 	junk := []byte("junk")
 	for key, want := range map[string]func(v *View) bool{
-		catalogtest.DatabaseKey(1):             func(v *View) bool { return v.Databases[1] == nil && !v.DatabaseGone(1) },
-		catalogtest.CollectionKey(1, 10):       func(v *View) bool { return v.Collections[10] == nil && !v.CollectionGone(10) },
-		catalogtest.FieldKey(10, 101):          func(v *View) bool { return v.Collections[10] == nil && !v.CollectionGone(10) },
-		catalogtest.FieldKey(10, 105):          func(v *View) bool { return v.Collections[10] == nil && !v.CollectionGone(10) },
-		catalogtest.FunctionKey(10, 1):         func(v *View) bool { return v.Collections[10] == nil && !v.CollectionGone(10) },
-		catalogtest.PartitionKey(10, 20):       func(v *View) bool { return len(v.Collections[10].Partitions) == 0 && !v.PartitionGone(10, 20) },
-		"database/collection-info/1/x":         func(v *View) bool { return v.Collections[10] != nil },
-		"fields/10/" + strings.Repeat("9", 30): func(v *View) bool { return v.Collections[10] != nil },
-		"partitions/10/" + "20/30":             func(v *View) bool { return v.Collections[10] != nil },
-		catalogtest.LegacyCollectionKey(10):    func(v *View) bool { return v.Collections[10] == nil && !v.CollectionGone(10) },
-		catalogtest.CollectionKey(2, 30) + "":  func(v *View) bool { return !v.CollectionGone(30) && v.CollectionGone(31) },
-		catalogtest.PartitionKey(10, 21):       func(v *View) bool { return !v.PartitionGone(10, 21) && v.PartitionGone(10, 22) },
+		catalogtest.DatabaseKey(1):                        func(v *View) bool { return v.Databases[1] == nil && !v.DatabaseGone(1) },
+		catalogtest.CollectionKey(1, 10):                  func(v *View) bool { return v.Collections[10] == nil && !v.CollectionGone(10) },
+		catalogtest.FieldKey(10, 101):                     func(v *View) bool { return v.Collections[10] == nil && !v.CollectionGone(10) },
+		catalogtest.FieldKey(10, 105):                     func(v *View) bool { return v.Collections[10] == nil && !v.CollectionGone(10) },
+		catalogtest.FunctionKey(10, 1):                    func(v *View) bool { return v.Collections[10] == nil && !v.CollectionGone(10) },
+		catalogtest.PartitionKey(10, 20):                  func(v *View) bool { return len(v.Collections[10].Partitions) == 0 && !v.PartitionGone(10, 20) },
+		"root-coord/database/collection-info/1/x":         func(v *View) bool { return v.Collections[10] != nil },
+		"root-coord/fields/10/" + strings.Repeat("9", 30): func(v *View) bool { return v.Collections[10] != nil },
+		"root-coord/partitions/10/20/30":                  func(v *View) bool { return v.Collections[10] != nil },
+		catalogtest.LegacyCollectionKey(10):               func(v *View) bool { return v.Collections[10] == nil && !v.CollectionGone(10) },
+		catalogtest.CollectionKey(2, 30) + "":             func(v *View) bool { return !v.CollectionGone(30) && v.CollectionGone(31) },
+		catalogtest.PartitionKey(10, 21):                  func(v *View) bool { return !v.PartitionGone(10, 21) && v.PartitionGone(10, 22) },
 	} {
 		t.Run(key, func(t *testing.T) {
 			m := newModel("p/")
@@ -451,7 +451,7 @@ func FuzzModel(f *testing.F) {
 	for _, e := range readEvents(f) {
 		f.Add(e.key, e.value, false)
 	}
-	f.Add("fields/10/100", []byte("junk"), true)
+	f.Add("root-coord/fields/10/100", []byte("junk"), true)
 	f.Fuzz(func(t *testing.T, key string, value []byte, gone bool) {
 		m := newModel("p/")
 		apply(m, 1, append(orders(0), put(catalogtest.CollectionKey(1, 40), catalogtest.Named(40, 1, "other", 0).Value()))...)

@@ -1,4 +1,4 @@
-// Package catalogtest writes Milvus's meta as Milvus writes it, for tests: keys below root-coord/ and their values, of
+// Package catalogtest writes Milvus's meta as Milvus writes it, for tests: keys below {root}/{meta}/ and their values, of
 // versions and in states that no server at hand can be made to produce.
 //
 // What flows in are plain values; what flows out are bytes for etcd.
@@ -25,23 +25,29 @@ const (
 )
 
 // DatabaseKey is the key of a database.
-func DatabaseKey(id int64) string { return fmt.Sprintf("database/db-info/%d", id) }
+func DatabaseKey(id int64) string { return fmt.Sprintf("root-coord/database/db-info/%d", id) }
 
 // CollectionKey is the key of a collection.
-func CollectionKey(db, id int64) string { return fmt.Sprintf("database/collection-info/%d/%d", db, id) }
+func CollectionKey(db, id int64) string {
+	return fmt.Sprintf("root-coord/database/collection-info/%d/%d", db, id)
+}
 
 // LegacyCollectionKey is the key that a collection had before Milvus 2.2.9.
-func LegacyCollectionKey(id int64) string { return fmt.Sprintf("collection/%d", id) }
+func LegacyCollectionKey(id int64) string { return fmt.Sprintf("root-coord/collection/%d", id) }
 
 // FieldKey is the key of a collection's field.
-func FieldKey(collection, id int64) string { return fmt.Sprintf("fields/%d/%d", collection, id) }
+func FieldKey(collection, id int64) string {
+	return fmt.Sprintf("root-coord/fields/%d/%d", collection, id)
+}
 
 // FunctionKey is the key of a collection's function.
-func FunctionKey(collection, id int64) string { return fmt.Sprintf("functions/%d/%d", collection, id) }
+func FunctionKey(collection, id int64) string {
+	return fmt.Sprintf("root-coord/functions/%d/%d", collection, id)
+}
 
 // PartitionKey is the key of a collection's partition.
 func PartitionKey(collection, id int64) string {
-	return fmt.Sprintf("partitions/%d/%d", collection, id)
+	return fmt.Sprintf("root-coord/partitions/%d/%d", collection, id)
 }
 
 // Database is an etcdpb.DatabaseInfo. Created is in nanoseconds, as Milvus has it.
