@@ -92,6 +92,7 @@ func FuzzDecode(f *testing.F) {
 	for _, e := range readEvents(f) {
 		f.Add(e.change.value)
 	}
+	f.Add(catalogtest.Alias("a", 1, 2, 0))
 	f.Add(catalogtest.Message(&schemapb.FunctionSchema{Name: "bm25", Id: 100}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		kept := bytes.Clone(b)
@@ -100,6 +101,9 @@ func FuzzDecode(f *testing.F) {
 		}
 		if p, err := decodePartition(b, 1); err == nil && (p.Name == "" || p.ID != 1 || p.State < Created || p.State > Dropped) {
 			t.Errorf("partition = %+v", p)
+		}
+		if a, err := decodeAlias(b, object{kindAlias, 1, 0, "a"}); err == nil && (a.Name != "a" || a.CollectionID <= 0 || a.State < Created || a.State > Dropped) {
+			t.Errorf("alias = %+v", a)
 		}
 		if in, err := decodeCollection(b, 1); err == nil && (in.schema.GetName() == "" || len(in.virtual) != len(in.channels)) {
 			t.Errorf("collection = %+v", in)

@@ -1,7 +1,9 @@
-// Package catalog knows which databases, collections and partitions a source Milvus has, from Milvus's own meta in etcd.
+// Package catalog knows which databases, collections, partitions and aliases a source Milvus has, from Milvus's own meta
+// in etcd.
 //
-// What flows in are keys below {root}/{meta}/ of the source's etcd: once as a list, then as a watch. What flows out are Views: immutable pictures of all of it at one revision, each holding whole revisions only. Nothing is
-// ever written to the source's etcd.
+// What flows in are keys below {root}/{meta}/ of the source's etcd: once as a list, then as a watch. What flows out are
+// Views: immutable pictures of all of it at one revision, each holding whole revisions only. Nothing is ever written to
+// the source's etcd.
 //
 // Whoever only wants the newest View takes Catalog.View; who must not miss what Milvus has acknowledged calls
 // Catalog.Sync; who waits for something takes Catalog.Changed. A Collection is to be acted on when its State is Created:

@@ -25,20 +25,22 @@ func (r keyRange) String() string { return r.first + " to " + r.end }
 type kind int
 
 const (
-	kindOther kind = iota // not of this package's concern: credentials, aliases, what later versions add
+	kindOther kind = iota // not of this package's concern: credentials, replicas, what later versions add
 	kindDatabase
 	kindCollection
 	kindField
 	kindStructField
 	kindFunction
 	kindPartition
+	kindAlias
 )
 
 // object names what a key holds. Equal objects are the same key, but for kindOther.
 type object struct {
 	kind   kind
-	parent int64 // a collection's database; the collection of its parts
+	parent int64 // the database of a collection or an alias; the collection of its parts
 	id     int64
+	name   string // of an alias, in place of an id
 }
 
 // noDatabase is the parent of a collection whose key is of the time before there were databases.
@@ -47,7 +49,7 @@ const noDatabase = -1
 // defaultDatabase is the id of the database "default", which is where those collections are.
 const defaultDatabase = 1
 
-// collection is the id of the collection that the object is or is part of; 0 for a database.
+// collection is the id of the collection that the object is or is part of; 0 for a database or an alias.
 func (o object) collection() int64 {
 	switch o.kind {
 	case kindCollection:
@@ -58,27 +60,31 @@ func (o object) collection() int64 {
 	return 0
 }
 
-// layout is one kind of key: a folder with one or two ids behind it.
+// layout is one kind of key: a folder with one or two elements behind it. The last may be a name, all others are ids.
 type layout struct {
-	folder string
-	kind   kind
-	ids    int
+	folder   string
+	kind     kind
+	elements int
+	named    bool
 }
 
 // layouts are all that is read.
-func layouts() [7]layout {
+func layouts() [9]layout {
 	return [...]layout{
-		{"root-coord/database/db-info/", kindDatabase, 1},
-		{"root-coord/database/collection-info/", kindCollection, 2},
-		{"root-coord/collection/", kindCollection, 1}, // before Milvus 2.2.9
-		{"root-coord/fields/", kindField, 2},
-		{"root-coord/struct-array-fields/", kindStructField, 2},
-		{"root-coord/functions/", kindFunction, 2},
-		{"root-coord/partitions/", kindPartition, 2},
+		{"root-coord/database/db-info/", kindDatabase, 1, false},
+		{"root-coord/database/collection-info/", kindCollection, 2, false},
+		{"root-coord/collection/", kindCollection, 1, false}, // before Milvus 2.2.9
+		{"root-coord/fields/", kindField, 2, false},
+		{"root-coord/struct-array-fields/", kindStructField, 2, false},
+		{"root-coord/functions/", kindFunction, 2, false},
+		{"root-coord/partitions/", kindPartition, 2, false},
+		{"root-coord/database/aliases/", kindAlias, 2, true},
+		{"root-coord/aliases/", kindAlias, 1, true}, // before Milvus 2.2.9
 	}
 }
 
-// parseKey reads a key, without the prefix that all have. A key of a kind that is read but without its ids is an error.
+// parseKey reads a key, without the prefix that all have. A key of a kind that is read but without its ids or its name is
+// an error.
 func parseKey(rel string) (object, error) {
 	for _, l := range layouts() {
 		rest, ok := strings.CutPrefix(rel, l.folder)
@@ -87,16 +93,20 @@ func parseKey(rel string) (object, error) {
 		}
 		o := object{kind: l.kind, parent: noDatabase}
 		last := rest
-		if l.ids == 2 {
+		var err error
+		if l.elements == 2 {
 			var first string
-			var err error
 			first, last, _ = strings.Cut(rest, "/")
 			if o.parent, err = parseID(first); err != nil {
 				return object{}, err
 			}
 		}
-		var err error
-		if o.id, err = parseID(last); err != nil {
+		if l.named {
+			o.name, err = parseName(last)
+		} else {
+			o.id, err = parseID(last)
+		}
+		if err != nil {
 			return object{}, err
 		}
 		return o, nil
@@ -111,6 +121,14 @@ func parseID(s string) (int64, error) {
 		return 0, fmt.Errorf("%q in the key is no id", s)
 	}
 	return id, nil
+}
+
+// parseName takes one element, which Milvus's names are.
+func parseName(s string) (string, error) {
+	if s == "" || strings.Contains(s, "/") {
+		return "", fmt.Errorf("%q in the key is no name", s)
+	}
+	return s, nil
 }
 
 // tombstone is what Milvus writes in place of deleting a key; a garbage collection of its own deletes the key later.

@@ -1,21 +1,18 @@
 package catalog
 
-import (
-	"strings"
-	"testing"
-)
+import "testing"
 
 func TestParseKey(t *testing.T) {
 	for key, want := range map[string]object{
-		"root-coord/database/db-info/1":                         {kindDatabase, noDatabase, 1},
-		"root-coord/database/collection-info/1/470648641565756": {kindCollection, 1, 470648641565756},
-		"root-coord/collection/7":                               {kindCollection, noDatabase, 7},
-		"root-coord/fields/7/0":                                 {kindField, 7, 0},
-		"root-coord/struct-array-fields/7/104":                  {kindStructField, 7, 104},
-		"root-coord/functions/7/100":                            {kindFunction, 7, 100},
-		"root-coord/partitions/7/8":                             {kindPartition, 7, 8},
-		"root-coord/database/aliases/1/a":                       {},
-		"root-coord/aliases/a":                                  {},
+		"root-coord/database/db-info/1":                         {kindDatabase, noDatabase, 1, ""},
+		"root-coord/database/collection-info/1/470648641565756": {kindCollection, 1, 470648641565756, ""},
+		"root-coord/collection/7":                               {kindCollection, noDatabase, 7, ""},
+		"root-coord/fields/7/0":                                 {kindField, 7, 0, ""},
+		"root-coord/struct-array-fields/7/104":                  {kindStructField, 7, 104, ""},
+		"root-coord/functions/7/100":                            {kindFunction, 7, 100, ""},
+		"root-coord/partitions/7/8":                             {kindPartition, 7, 8, ""},
+		"root-coord/database/aliases/1/a":                       {kindAlias, 1, 0, "a"},
+		"root-coord/aliases/7":                                  {kindAlias, noDatabase, 0, "7"},
 		"root-coord/collection-alias/a":                         {},
 		"root-coord/credential/users/root":                      {},
 		"":                                                      {},
@@ -28,6 +25,7 @@ func TestParseKey(t *testing.T) {
 		"root-coord/database/db-info/", "root-coord/database/db-info/x", "root-coord/database/db-info/-1", "root-coord/database/db-info/+1", "root-coord/database/db-info/01",
 		"root-coord/database/db-info/1/2", "root-coord/database/collection-info/1", "root-coord/database/collection-info/1/", "root-coord/fields//1", "root-coord/fields/1/2/3",
 		"root-coord/partitions/9223372036854775808/1",
+		"root-coord/aliases/", "root-coord/aliases/1/a", "root-coord/database/aliases/a", "root-coord/database/aliases/1/", "root-coord/database/aliases/x/a",
 	} {
 		if o, err := parseKey(key); err == nil {
 			t.Errorf("parseKey(%q) = %v, want an error", key, o)
@@ -47,14 +45,19 @@ func FuzzParseKey(f *testing.F) {
 			return
 		}
 		for _, l := range layouts() {
-			if l.kind != o.kind || (l.ids == 2) != (o.parent != noDatabase) {
+			if l.kind != o.kind || (l.elements == 2) != (o.parent != noDatabase) {
 				continue
 			}
-			ids := []string{itoa(o.id)}
-			if l.ids == 2 {
-				ids = []string{itoa(o.parent), itoa(o.id)}
+			back := l.folder
+			if l.elements == 2 {
+				back += itoa(o.parent) + "/"
 			}
-			if back := l.folder + strings.Join(ids, "/"); back != key {
+			if l.named {
+				back += o.name
+			} else {
+				back += itoa(o.id)
+			}
+			if back != key {
 				t.Errorf("parseKey(%q) = %v, which is %q", key, o, back)
 			}
 		}

@@ -22,12 +22,13 @@ type change struct {
 type model struct {
 	prefix  string
 	records map[int64]*record // by collection
+	aliases map[object]*Alias // by key; nil for one that can't be read
 	last    *View
 }
 
 func newModel(prefix string) *model {
-	return &model{prefix: prefix, records: map[int64]*record{}, last: &View{
-		Databases: map[int64]*Database{}, Collections: map[int64]*Collection{}, prefix: prefix,
+	return &model{prefix: prefix, records: map[int64]*record{}, aliases: map[object]*Alias{}, last: &View{
+		Databases: map[int64]*Database{}, Collections: map[int64]*Collection{}, Aliases: map[AliasKey]*Alias{}, prefix: prefix,
 	}}
 }
 
@@ -52,7 +53,7 @@ type edit struct {
 	m    *model
 	view View
 
-	ownDatabases, ownCollections, ownUnreadable bool
+	ownDatabases, ownCollections, ownAliases, ownUnreadable bool
 
 	touched map[int64]struct{} // collections that have to be made anew
 }
@@ -68,9 +69,12 @@ func (e *edit) add(c change) {
 		return
 	}
 	if err == nil {
-		if o.kind == kindDatabase {
+		switch o.kind {
+		case kindDatabase:
 			err = e.database(o, c)
-		} else {
+		case kindAlias:
+			err = e.alias(o, c)
+		default:
 			err = e.part(o, c)
 		}
 	}
@@ -84,7 +88,7 @@ func (e *edit) add(c change) {
 func (e *edit) finish(rev int64) *View {
 	for id := range e.touched {
 		r := e.m.records[id]
-		e.collection(id, r.build())
+		show(&e.view.Collections, &e.ownCollections, id, r.build())
 		if r.empty() {
 			delete(e.m.records, id)
 		}
@@ -95,30 +99,25 @@ func (e *edit) finish(rev int64) *View {
 	return &v
 }
 
-func (e *edit) database(o object, c change) error {
+func (e *edit) database(o object, c change) (err error) {
 	var db *Database
-	var err error
 	if !c.gone {
 		db, err = decodeDatabase(c.value, o.id)
 	}
-	if db == nil && e.view.Databases[o.id] == nil {
-		return err
-	}
-	if !e.ownDatabases {
-		e.view.Databases, e.ownDatabases = maps.Clone(e.view.Databases), true
-	}
-	set(&e.view.Databases, o.id, db, db == nil)
+	show(&e.view.Databases, &e.ownDatabases, o.id, db)
 	return err
 }
 
-func (e *edit) collection(id int64, c *Collection) {
-	if c == nil && e.view.Collections[id] == nil {
+// show keeps an object in one of the view's maps, or removes it when it is nil. The first time the map becomes the edit's
+// own.
+func show[K comparable, V any](m *map[K]*V, own *bool, key K, v *V) {
+	if v == nil && (*m)[key] == nil {
 		return
 	}
-	if !e.ownCollections {
-		e.view.Collections, e.ownCollections = maps.Clone(e.view.Collections), true
+	if !*own {
+		*m, *own = maps.Clone(*m), true
 	}
-	set(&e.view.Collections, id, c, c == nil)
+	set(m, key, v, v == nil)
 }
 
 // note keeps or forgets that a key is unreadable.

@@ -16,7 +16,7 @@ import (
 // Tombstone is the value of a key that Milvus has dropped.
 const Tombstone = "\xe2\x9b\xbc"
 
-// The states of collections and partitions. Databases have the same, plus one.
+// The states of collections, partitions and aliases. Databases have the same, plus one.
 const (
 	Created = iota
 	Creating
@@ -49,6 +49,14 @@ func FunctionKey(collection, id int64) string {
 func PartitionKey(collection, id int64) string {
 	return fmt.Sprintf("root-coord/partitions/%d/%d", collection, id)
 }
+
+// AliasKey is the key of an alias.
+func AliasKey(db int64, name string) string {
+	return fmt.Sprintf("root-coord/database/aliases/%d/%s", db, name)
+}
+
+// LegacyAliasKey is the key that an alias had before Milvus 2.2.9.
+func LegacyAliasKey(name string) string { return "root-coord/aliases/" + name }
 
 // Database is an etcdpb.DatabaseInfo. Created is in nanoseconds, as Milvus has it.
 func Database(id int64, name string, state int, created uint64) []byte {
@@ -109,6 +117,16 @@ func Partition(id, collection int64, name string, state int) []byte {
 	b = number(b, 3, uint64(id)<<18)
 	b = number(b, 4, uint64(collection))
 	return number(b, 5, uint64(state))
+}
+
+// Alias is an etcdpb.AliasInfo.
+func Alias(name string, db, collection int64, state int) []byte {
+	var b []byte
+	b = text(b, 1, name)
+	b = number(b, 2, uint64(collection))
+	b = number(b, 3, uint64(collection)<<18)
+	b = number(b, 4, uint64(state))
+	return number(b, 5, uint64(db))
 }
 
 // Fields are the values of a collection's field keys by field id: RowID, Timestamp, and the given ones from 100 on.
