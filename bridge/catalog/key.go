@@ -33,6 +33,7 @@ const (
 	kindFunction
 	kindPartition
 	kindAlias
+	kindIndex
 )
 
 // object names what a key holds. Equal objects are the same key, but for kindOther.
@@ -54,10 +55,19 @@ func (o object) collection() int64 {
 	switch o.kind {
 	case kindCollection:
 		return o.id
-	case kindField, kindStructField, kindFunction, kindPartition:
+	case kindField, kindStructField, kindFunction, kindPartition, kindIndex:
 		return o.parent
 	}
 	return 0
+}
+
+// vital reports whether the object is one that a collection can't be without when it can't be read.
+func (o object) vital() bool {
+	switch o.kind {
+	case kindCollection, kindField, kindStructField, kindFunction:
+		return true
+	}
+	return false
 }
 
 // layout is one kind of key: a folder with one or two elements behind it. The last may be a name, all others are ids.
@@ -69,7 +79,7 @@ type layout struct {
 }
 
 // layouts are all that is read.
-func layouts() [9]layout {
+func layouts() [10]layout {
 	return [...]layout{
 		{"root-coord/database/db-info/", kindDatabase, 1, false},
 		{"root-coord/database/collection-info/", kindCollection, 2, false},
@@ -80,6 +90,7 @@ func layouts() [9]layout {
 		{"root-coord/partitions/", kindPartition, 2, false},
 		{"root-coord/database/aliases/", kindAlias, 2, true},
 		{"root-coord/aliases/", kindAlias, 1, true}, // before Milvus 2.2.9
+		{"field-index/", kindIndex, 2, false},
 	}
 }
 

@@ -11,11 +11,13 @@ func TestParseKey(t *testing.T) {
 		"root-coord/struct-array-fields/7/104":                  {kindStructField, 7, 104, ""},
 		"root-coord/functions/7/100":                            {kindFunction, 7, 100, ""},
 		"root-coord/partitions/7/8":                             {kindPartition, 7, 8, ""},
-		"root-coord/database/aliases/1/a":                       {kindAlias, 1, 0, "a"},
-		"root-coord/aliases/7":                                  {kindAlias, noDatabase, 0, "7"},
-		"root-coord/collection-alias/a":                         {},
-		"root-coord/credential/users/root":                      {},
-		"":                                                      {},
+		"field-index/7/9":                                       {kindIndex, 7, 9, ""},
+		"queryCoord-ResourceGroup/a":                            {}, "querycoord-replica/7/9": {},
+		"root-coord/database/aliases/1/a":  {kindAlias, 1, 0, "a"},
+		"root-coord/aliases/7":             {kindAlias, noDatabase, 0, "7"},
+		"root-coord/collection-alias/a":    {},
+		"root-coord/credential/users/root": {},
+		"":                                 {},
 	} {
 		if got, err := parseKey(key); err != nil || got != want {
 			t.Errorf("parseKey(%q) = %v, %v, want %v", key, got, err, want)
@@ -25,7 +27,7 @@ func TestParseKey(t *testing.T) {
 		"root-coord/database/db-info/", "root-coord/database/db-info/x", "root-coord/database/db-info/-1", "root-coord/database/db-info/+1", "root-coord/database/db-info/01",
 		"root-coord/database/db-info/1/2", "root-coord/database/collection-info/1", "root-coord/database/collection-info/1/", "root-coord/fields//1", "root-coord/fields/1/2/3",
 		"root-coord/partitions/9223372036854775808/1",
-		"root-coord/aliases/", "root-coord/aliases/1/a", "root-coord/database/aliases/a", "root-coord/database/aliases/1/", "root-coord/database/aliases/x/a",
+		"field-index/7", "root-coord/aliases/", "root-coord/aliases/1/a", "root-coord/database/aliases/a", "root-coord/database/aliases/1/", "root-coord/database/aliases/x/a",
 	} {
 		if o, err := parseKey(key); err == nil {
 			t.Errorf("parseKey(%q) = %v, want an error", key, o)

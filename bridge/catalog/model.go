@@ -40,12 +40,13 @@ type record struct {
 	structs    map[int64]*schemapb.StructArrayFieldSchema
 	functions  map[int64]*schemapb.FunctionSchema
 	partitions map[int64]*Partition
+	indexes    map[int64]*Index
 	unreadable map[object]struct{}        // what keeps the collection out of the view
 	schema     *schemapb.CollectionSchema // of the above; nil when it has to be made anew
 }
 
 func (r *record) empty() bool {
-	return len(r.infos)+len(r.fields)+len(r.structs)+len(r.functions)+len(r.partitions)+len(r.unreadable) == 0
+	return len(r.infos)+len(r.fields)+len(r.structs)+len(r.functions)+len(r.partitions)+len(r.indexes)+len(r.unreadable) == 0
 }
 
 // edit is a View in the making. It shares its maps with the view before until it writes to them.
@@ -147,7 +148,7 @@ func (e *edit) part(o object, c change) error {
 	}
 	e.touched[id] = struct{}{}
 	err := r.take(o, c)
-	if o.kind != kindPartition {
+	if o.vital() {
 		r.schema = nil
 		set(&r.unreadable, o, struct{}{}, err == nil)
 	}
@@ -166,11 +167,9 @@ func (r *record) take(o object, c change) (err error) {
 		}
 		set(&r.infos, o.parent, in, in == nil)
 	case kindPartition:
-		var p *Partition
-		if !c.gone {
-			p, err = decodePartition(c.value, o.id)
-		}
-		set(&r.partitions, o.id, p, p == nil)
+		err = takeOwn(&r.partitions, o, c, decodePartition)
+	case kindIndex:
+		err = takeOwn(&r.indexes, o, c, decodeIndex)
 	case kindField:
 		if o.id < firstUserField {
 			return nil // whatever its value: the server makes these by itself
@@ -181,6 +180,16 @@ func (r *record) take(o object, c change) (err error) {
 	case kindFunction:
 		err = takePart(&r.functions, o, c, &schemapb.FunctionSchema{}, (*schemapb.FunctionSchema).GetId)
 	}
+	return err
+}
+
+// takeOwn keeps a part of which the decoder may say, by nil, that it is gone.
+func takeOwn[V any](to *map[int64]*V, o object, c change, decode func([]byte, object) (*V, error)) (err error) {
+	var v *V
+	if !c.gone {
+		v, err = decode(c.value, o)
+	}
+	set(to, o.id, v, v == nil)
 	return err
 }
 
@@ -241,6 +250,7 @@ func (r *record) build() *Collection {
 		ID: in.id, DatabaseID: in.db, Name: in.schema.GetName(), State: in.state, Schema: r.schema,
 		Channels: in.channels, VirtualChannels: in.virtual, Starts: in.starts, Created: in.created, Shards: in.shards,
 		Consistency: in.level, Properties: in.properties, Partitions: maps.Clone(r.partitions),
+		Indexes: maps.Clone(r.indexes),
 	}
 	if in.db == noDatabase {
 		c.DatabaseID = defaultDatabase

@@ -216,19 +216,23 @@ func TestUnreadableStopsNothingElse(t *testing.T) {
 		catalogtest.PartitionKey(10, 20):                  func(v *View) bool { return len(v.Collections[10].Partitions) == 0 && !v.PartitionGone(10, 20) },
 		"root-coord/database/collection-info/1/x":         func(v *View) bool { return v.Collections[10] != nil },
 		"root-coord/fields/10/" + strings.Repeat("9", 30): func(v *View) bool { return v.Collections[10] != nil },
-		catalogtest.AliasKey(1, "o"):                      func(v *View) bool { return v.Aliases[AliasKey{1, "o"}] == nil && !v.AliasGone(AliasKey{1, "o"}) },
-		catalogtest.LegacyAliasKey("p"):                   func(v *View) bool { return !v.AliasGone(AliasKey{1, "p"}) && v.AliasGone(AliasKey{2, "p"}) },
-		"root-coord/aliases/":                             func(v *View) bool { return len(v.Aliases) == 1 },
-		"root-coord/partitions/10/20/30":                  func(v *View) bool { return v.Collections[10] != nil },
-		catalogtest.LegacyCollectionKey(10):               func(v *View) bool { return v.Collections[10] == nil && !v.CollectionGone(10) },
-		catalogtest.CollectionKey(2, 30) + "":             func(v *View) bool { return !v.CollectionGone(30) && v.CollectionGone(31) },
-		catalogtest.PartitionKey(10, 21):                  func(v *View) bool { return !v.PartitionGone(10, 21) && v.PartitionGone(10, 22) },
+		catalogtest.IndexKey(10, 30): func(v *View) bool {
+			return len(v.Collections[10].Indexes) == 1 && !v.IndexGone(10, 30) && v.IndexGone(10, 32)
+		},
+		catalogtest.IndexKey(50, 30):          func(v *View) bool { return v.CollectionGone(50) && v.IndexGone(50, 30) },
+		catalogtest.AliasKey(1, "o"):          func(v *View) bool { return v.Aliases[AliasKey{1, "o"}] == nil && !v.AliasGone(AliasKey{1, "o"}) },
+		catalogtest.LegacyAliasKey("p"):       func(v *View) bool { return !v.AliasGone(AliasKey{1, "p"}) && v.AliasGone(AliasKey{2, "p"}) },
+		"root-coord/aliases/":                 func(v *View) bool { return len(v.Aliases) == 1 },
+		"root-coord/partitions/10/20/30":      func(v *View) bool { return v.Collections[10] != nil },
+		catalogtest.LegacyCollectionKey(10):   func(v *View) bool { return v.Collections[10] == nil && !v.CollectionGone(10) },
+		catalogtest.CollectionKey(2, 30) + "": func(v *View) bool { return !v.CollectionGone(30) && v.CollectionGone(31) },
+		catalogtest.PartitionKey(10, 21):      func(v *View) bool { return !v.PartitionGone(10, 21) && v.PartitionGone(10, 22) },
 	} {
 		t.Run(key, func(t *testing.T) {
 			m := newModel("p/")
 			good := append(orders(0), put(catalogtest.DatabaseKey(1), catalogtest.Database(1, "default", 0, 1)),
 				put(catalogtest.CollectionKey(1, 40), catalogtest.Named(40, 1, "other", 0).Value()),
-				put(catalogtest.AliasKey(1, "o"), catalogtest.Alias("o", 1, 10, 0)))
+				put(catalogtest.AliasKey(1, "o"), catalogtest.Alias("o", 1, 10, 0)), byVec(30), byVec(31))
 			was := text(apply(m, 1, good...))
 			v := apply(m, 2, put(key, junk))
 			if err := v.Unreadable["p/"+key]; len(v.Unreadable) != 1 || err == nil || !strings.Contains(err.Error(), "p/"+key) {
@@ -259,7 +263,7 @@ func randomChange(r *rand.Rand) change {
 	state := r.IntN(4)
 	name := "n" + strconv.Itoa(r.IntN(3))
 	var c change
-	switch r.IntN(10) {
+	switch r.IntN(12) {
 	case 0:
 		c = put(catalogtest.DatabaseKey(db), catalogtest.Database(db, name, state, 1))
 	case 1:
@@ -274,6 +278,9 @@ func randomChange(r *rand.Rand) change {
 		c = put(catalogtest.AliasKey(db, name), catalogtest.Alias(name, db, coll, state))
 	case 8:
 		c = put(catalogtest.LegacyAliasKey(name), catalogtest.Alias(name, 0, coll, state))
+	case 9, 10:
+		ix := catalogtest.Index{ID: part, Collection: coll, Field: 100, Name: name, Deleted: r.IntN(4) == 0}
+		c = put(catalogtest.IndexKey(coll, part), ix.Value())
 	case 6:
 		c = put(catalogtest.PartitionKey(coll, part), catalogtest.Partition(part, coll, name, state))
 	default:
@@ -331,8 +338,10 @@ func TestWatchingEqualsListing(t *testing.T) {
 
 // FuzzModel throws any key and value at a model that holds a good collection.
 func FuzzModel(f *testing.F) {
-	for _, e := range readEvents(f) {
-		f.Add(e.key, e.value, false)
+	for _, recording := range recordings() {
+		for _, e := range readEvents(f, recording) {
+			f.Add(e.key, e.value, false)
+		}
 	}
 	f.Add("root-coord/fields/10/100", []byte("junk"), true)
 	f.Fuzz(func(t *testing.T, key string, value []byte, gone bool) {

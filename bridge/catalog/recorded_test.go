@@ -24,10 +24,15 @@ type event struct {
 	line string
 }
 
-// readEvents reads what a real Milvus 2.3.5 wrote while it was made to create and drop things.
-func readEvents(t testing.TB) []event {
+// recordings are what real servers wrote while they were made to create and drop things: files of events, with the views
+// that come of them beside.
+func recordings() []string {
+	return []string{"testdata/milvus-2.3.5", "testdata/milvus-2.3.5-indexes"}
+}
+
+func readEvents(t testing.TB, recording string) []event {
 	t.Helper()
-	b, err := os.ReadFile("testdata/milvus-2.3.5.events")
+	b, err := os.ReadFile(recording + ".events")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,6 +78,11 @@ func text(v *View) string {
 			p := c.Partitions[pid]
 			fmt.Fprintf(&b, "    %d partition %d %q %s %d\n", c.ID, p.ID, p.Name, p.State, p.Created)
 		}
+		for _, iid := range slices.Sorted(maps.Keys(c.Indexes)) {
+			ix := c.Indexes[iid]
+			fmt.Fprintf(&b, "    %d index %d %q of %d auto %t created %d %v %v %v\n", c.ID, ix.ID, ix.Name, ix.FieldID, ix.Auto, ix.Created,
+				pairs(ix.TypeParams), pairs(ix.Params), pairs(ix.UserParams))
+		}
 	}
 	for _, key := range slices.SortedFunc(maps.Keys(v.Aliases), compareAliases) {
 		a := v.Aliases[key]
@@ -116,9 +126,15 @@ func diff(before, after string) string {
 // TestRecordedMilvus replays a real server's life, revision by revision, and compares what each
 // changes in the View with the golden file.
 func TestRecordedMilvus(t *testing.T) {
+	for _, recording := range recordings() {
+		t.Run(recording, func(t *testing.T) { testRecorded(t, recording) })
+	}
+}
+
+func testRecorded(t *testing.T, recording string) {
 	m := newModel("p/")
 	var got strings.Builder
-	events := readEvents(t)
+	events := readEvents(t, recording)
 	for len(events) > 0 {
 		rev := events[0].rev
 		n := slices.IndexFunc(events, func(e event) bool { return e.rev != rev })
@@ -133,7 +149,7 @@ func TestRecordedMilvus(t *testing.T) {
 		fmt.Fprintf(&got, "revision %d\n%s", rev, diff(before, text(e.finish(rev))))
 		events = events[n:]
 	}
-	const golden = "testdata/milvus-2.3.5.views"
+	golden := recording + ".views"
 	if *update {
 		if err := os.WriteFile(golden, []byte(got.String()), 0o644); err != nil {
 			t.Fatal(err)

@@ -32,7 +32,7 @@ type Database struct {
 	Created uint64 // TSO; 0 when the source has noted no time
 }
 
-// Collection is one collection of the source, with its partitions.
+// Collection is one collection of the source, with its partitions and indexes.
 type Collection struct {
 	ID         int64
 	DatabaseID int64 // the database may be absent from the view, being dropped before a collection that is Dropping
@@ -49,6 +49,7 @@ type Collection struct {
 	Consistency commonpb.ConsistencyLevel
 	Properties  []*commonpb.KeyValuePair
 	Partitions  map[int64]*Partition
+	Indexes     map[int64]*Index
 }
 
 // Partition is one partition of a Collection.
@@ -94,9 +95,7 @@ func (v *View) DatabaseGone(id int64) bool {
 
 // CollectionGone reports whether the view knows that there is no such collection, like DatabaseGone.
 func (v *View) CollectionGone(id int64) bool {
-	return v.Collections[id] == nil && !v.unreadable(func(o object) bool {
-		return o.kind != kindPartition && o.collection() == id
-	})
+	return v.Collections[id] == nil && !v.unreadable(func(o object) bool { return o.vital() && o.collection() == id })
 }
 
 // PartitionGone reports whether the view knows that there is no such partition of the collection, like DatabaseGone.
@@ -106,7 +105,7 @@ func (v *View) PartitionGone(collection, id int64) bool {
 		return v.CollectionGone(collection)
 	}
 	return c.Partitions[id] == nil && !v.unreadable(func(o object) bool {
-		return o.kind == kindPartition && o.parent == collection && o.id == id
+		return o == object{kind: kindPartition, parent: collection, id: id}
 	})
 }
 

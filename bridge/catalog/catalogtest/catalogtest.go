@@ -58,6 +58,9 @@ func AliasKey(db int64, name string) string {
 // LegacyAliasKey is the key that an alias had before Milvus 2.2.9.
 func LegacyAliasKey(name string) string { return "root-coord/aliases/" + name }
 
+// IndexKey is the key of a collection's index.
+func IndexKey(collection, id int64) string { return fmt.Sprintf("field-index/%d/%d", collection, id) }
+
 // Database is an etcdpb.DatabaseInfo. Created is in nanoseconds, as Milvus has it.
 func Database(id int64, name string, state int, created uint64) []byte {
 	var b []byte
@@ -129,6 +132,32 @@ func Alias(name string, db, collection int64, state int) []byte {
 	return number(b, 5, uint64(db))
 }
 
+// Index is what goes into an indexpb.FieldIndex.
+type Index struct {
+	ID, Collection, Field          int64
+	Name                           string
+	TypeParams, Params, UserParams []*commonpb.KeyValuePair
+	Auto, Deleted                  bool
+}
+
+// Value is the index as an indexpb.FieldIndex.
+func (ix Index) Value() []byte {
+	var in []byte
+	in = number(in, 1, uint64(ix.Collection))
+	in = number(in, 2, uint64(ix.Field))
+	in = text(in, 3, ix.Name)
+	in = number(in, 4, uint64(ix.ID))
+	for i, kvs := range [][]*commonpb.KeyValuePair{ix.TypeParams, ix.Params, ix.UserParams} {
+		for _, kv := range kvs {
+			in = message(in, []protowire.Number{5, 6, 12}[i], kv)
+		}
+	}
+	in = flag(in, 11, ix.Auto)
+	b := text(nil, 1, string(in))
+	b = flag(b, 2, ix.Deleted)
+	return number(b, 3, uint64(ix.ID)<<18)
+}
+
 // Fields are the values of a collection's field keys by field id: RowID, Timestamp, and the given ones from 100 on.
 func Fields(user ...*schemapb.FieldSchema) map[int64][]byte {
 	all := []*schemapb.FieldSchema{
@@ -173,6 +202,10 @@ func number(b []byte, num protowire.Number, v uint64) []byte {
 		return b // as proto3 has it
 	}
 	return protowire.AppendVarint(protowire.AppendTag(b, num, protowire.VarintType), v)
+}
+
+func flag(b []byte, num protowire.Number, v bool) []byte {
+	return number(b, num, protowire.EncodeBool(v))
 }
 
 func text(b []byte, num protowire.Number, s string) []byte {
