@@ -95,6 +95,8 @@ func FuzzDecode(f *testing.F) {
 		}
 	}
 	f.Add(catalogtest.Alias("a", 1, 2, 0))
+	f.Add(catalogtest.Load(1, 1, catalogtest.Loaded, catalogtest.LoadCollection))
+	f.Add(catalogtest.PartitionLoad(2, 1, catalogtest.Loading))
 	f.Add(catalogtest.Index{ID: 1, Collection: 2, Field: 100, Name: "i"}.Value())
 	f.Add(catalogtest.Message(&schemapb.FunctionSchema{Name: "bm25", Id: 100}))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -111,13 +113,19 @@ func FuzzDecode(f *testing.F) {
 		if ix, err := decodeIndex(b, object{kindIndex, 2, 1, ""}); err == nil && ix != nil && (ix.Name == "" || ix.ID != 1 || ix.FieldID == 0) {
 			t.Errorf("index = %+v", ix)
 		}
+		if l, err := decodeLoad(b, 1); err == nil && (l.State < Loading || l.State > Loaded || l.Type < LoadPartitions || l.Type > LoadCollection) {
+			t.Errorf("load = %+v", l)
+		}
+		if s, err := decodePartitionLoad(b, object{kindPartitionLoad, 2, 1, ""}); (err == nil) != (s == Loading || s == Loaded) {
+			t.Errorf("partition's load = %s, %v", s, err)
+		}
 		if in, err := decodeCollection(b, 1); err == nil && (in.schema.GetName() == "" || len(in.virtual) != len(in.channels)) {
 			t.Errorf("collection = %+v", in)
 		}
 		if !bytes.Equal(b, kept) {
 			t.Error("a decoder wrote to its input")
 		}
-		for _, folder := range []string{"root-coord/fields/1/", "root-coord/functions/1/", "root-coord/struct-array-fields/1/", "field-index/1/"} {
+		for _, folder := range []string{"root-coord/fields/1/", "root-coord/functions/1/", "root-coord/struct-array-fields/1/", "field-index/1/", "querycoord-partition-loadinfo/1/"} {
 			m := newModel("p/")
 			e := m.edit()
 			e.add(change{key: folder + "100", value: b, rev: 1})

@@ -159,6 +159,15 @@ func summary(v *catalog.View) string {
 		for pid, p := range c.Partitions {
 			out = append(out, fmt.Sprintf("part %d/%d %s %s", id, pid, p.Name, p.State))
 		}
+		for iid, ix := range c.Indexes {
+			out = append(out, fmt.Sprintf("index %d/%d %v", id, iid, *ix))
+		}
+		if c.Load != nil {
+			out = append(out, fmt.Sprintf("load %d %v", id, *c.Load))
+		}
+	}
+	for key, a := range v.Aliases {
+		out = append(out, fmt.Sprintf("alias %v %v", key, *a))
 	}
 	slices.Sort(out)
 	return strings.Join(append(out, slices.Sorted(maps.Keys(v.Unreadable))...), "\n")

@@ -34,6 +34,8 @@ const (
 	kindPartition
 	kindAlias
 	kindIndex
+	kindLoad
+	kindPartitionLoad
 )
 
 // object names what a key holds. Equal objects are the same key, but for kindOther.
@@ -53,9 +55,9 @@ const defaultDatabase = 1
 // collection is the id of the collection that the object is or is part of; 0 for a database or an alias.
 func (o object) collection() int64 {
 	switch o.kind {
-	case kindCollection:
+	case kindCollection, kindLoad:
 		return o.id
-	case kindField, kindStructField, kindFunction, kindPartition, kindIndex:
+	case kindField, kindStructField, kindFunction, kindPartition, kindIndex, kindPartitionLoad:
 		return o.parent
 	}
 	return 0
@@ -79,7 +81,7 @@ type layout struct {
 }
 
 // layouts are all that is read.
-func layouts() [10]layout {
+func layouts() [12]layout {
 	return [...]layout{
 		{"root-coord/database/db-info/", kindDatabase, 1, false},
 		{"root-coord/database/collection-info/", kindCollection, 2, false},
@@ -91,6 +93,8 @@ func layouts() [10]layout {
 		{"root-coord/database/aliases/", kindAlias, 2, true},
 		{"root-coord/aliases/", kindAlias, 1, true}, // before Milvus 2.2.9
 		{"field-index/", kindIndex, 2, false},
+		{"querycoord-collection-loadinfo/", kindLoad, 1, false},
+		{"querycoord-partition-loadinfo/", kindPartitionLoad, 2, false},
 	}
 }
 

@@ -12,6 +12,8 @@ func TestParseKey(t *testing.T) {
 		"root-coord/functions/7/100":                            {kindFunction, 7, 100, ""},
 		"root-coord/partitions/7/8":                             {kindPartition, 7, 8, ""},
 		"field-index/7/9":                                       {kindIndex, 7, 9, ""},
+		"querycoord-collection-loadinfo/7":                      {kindLoad, noDatabase, 7, ""},
+		"querycoord-partition-loadinfo/7/8":                     {kindPartitionLoad, 7, 8, ""},
 		"queryCoord-ResourceGroup/a":                            {}, "querycoord-replica/7/9": {},
 		"root-coord/database/aliases/1/a":  {kindAlias, 1, 0, "a"},
 		"root-coord/aliases/7":             {kindAlias, noDatabase, 0, "7"},
@@ -27,7 +29,7 @@ func TestParseKey(t *testing.T) {
 		"root-coord/database/db-info/", "root-coord/database/db-info/x", "root-coord/database/db-info/-1", "root-coord/database/db-info/+1", "root-coord/database/db-info/01",
 		"root-coord/database/db-info/1/2", "root-coord/database/collection-info/1", "root-coord/database/collection-info/1/", "root-coord/fields//1", "root-coord/fields/1/2/3",
 		"root-coord/partitions/9223372036854775808/1",
-		"field-index/7", "root-coord/aliases/", "root-coord/aliases/1/a", "root-coord/database/aliases/a", "root-coord/database/aliases/1/", "root-coord/database/aliases/x/a",
+		"field-index/7", "querycoord-collection-loadinfo/7/8", "querycoord-partition-loadinfo/7", "root-coord/aliases/", "root-coord/aliases/1/a", "root-coord/database/aliases/a", "root-coord/database/aliases/1/", "root-coord/database/aliases/x/a",
 	} {
 		if o, err := parseKey(key); err == nil {
 			t.Errorf("parseKey(%q) = %v, want an error", key, o)

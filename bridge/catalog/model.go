@@ -41,12 +41,13 @@ type record struct {
 	functions  map[int64]*schemapb.FunctionSchema
 	partitions map[int64]*Partition
 	indexes    map[int64]*Index
+	loads      loads
 	unreadable map[object]struct{}        // what keeps the collection out of the view
 	schema     *schemapb.CollectionSchema // of the above; nil when it has to be made anew
 }
 
 func (r *record) empty() bool {
-	return len(r.infos)+len(r.fields)+len(r.structs)+len(r.functions)+len(r.partitions)+len(r.indexes)+len(r.unreadable) == 0
+	return len(r.infos)+len(r.fields)+len(r.structs)+len(r.functions)+len(r.partitions)+len(r.indexes)+len(r.unreadable) == 0 && r.loads.empty()
 }
 
 // edit is a View in the making. It shares its maps with the view before until it writes to them.
@@ -170,6 +171,8 @@ func (r *record) take(o object, c change) (err error) {
 		err = takeOwn(&r.partitions, o, c, decodePartition)
 	case kindIndex:
 		err = takeOwn(&r.indexes, o, c, decodeIndex)
+	case kindLoad, kindPartitionLoad:
+		err = r.loads.take(o, c)
 	case kindField:
 		if o.id < firstUserField {
 			return nil // whatever its value: the server makes these by itself
@@ -250,7 +253,7 @@ func (r *record) build() *Collection {
 		ID: in.id, DatabaseID: in.db, Name: in.schema.GetName(), State: in.state, Schema: r.schema,
 		Channels: in.channels, VirtualChannels: in.virtual, Starts: in.starts, Created: in.created, Shards: in.shards,
 		Consistency: in.level, Properties: in.properties, Partitions: maps.Clone(r.partitions),
-		Indexes: maps.Clone(r.indexes),
+		Indexes: maps.Clone(r.indexes), Load: r.loads.build(),
 	}
 	if in.db == noDatabase {
 		c.DatabaseID = defaultDatabase

@@ -219,7 +219,13 @@ func TestUnreadableStopsNothingElse(t *testing.T) {
 		catalogtest.IndexKey(10, 30): func(v *View) bool {
 			return len(v.Collections[10].Indexes) == 1 && !v.IndexGone(10, 30) && v.IndexGone(10, 32)
 		},
-		catalogtest.IndexKey(50, 30):          func(v *View) bool { return v.CollectionGone(50) && v.IndexGone(50, 30) },
+		catalogtest.IndexKey(50, 30): func(v *View) bool { return v.CollectionGone(50) && v.IndexGone(50, 30) },
+		catalogtest.LoadKey(10): func(v *View) bool {
+			return v.Collections[10].Load == nil && !v.CollectionReleased(10) && !v.PartitionReleased(10, 20)
+		},
+		catalogtest.PartitionLoadKey(10, 20): func(v *View) bool {
+			return v.Collections[10].Load != nil && !v.PartitionReleased(10, 20) && v.PartitionReleased(10, 22)
+		},
 		catalogtest.AliasKey(1, "o"):          func(v *View) bool { return v.Aliases[AliasKey{1, "o"}] == nil && !v.AliasGone(AliasKey{1, "o"}) },
 		catalogtest.LegacyAliasKey("p"):       func(v *View) bool { return !v.AliasGone(AliasKey{1, "p"}) && v.AliasGone(AliasKey{2, "p"}) },
 		"root-coord/aliases/":                 func(v *View) bool { return len(v.Aliases) == 1 },
@@ -232,7 +238,8 @@ func TestUnreadableStopsNothingElse(t *testing.T) {
 			m := newModel("p/")
 			good := append(orders(0), put(catalogtest.DatabaseKey(1), catalogtest.Database(1, "default", 0, 1)),
 				put(catalogtest.CollectionKey(1, 40), catalogtest.Named(40, 1, "other", 0).Value()),
-				put(catalogtest.AliasKey(1, "o"), catalogtest.Alias("o", 1, 10, 0)), byVec(30), byVec(31))
+				put(catalogtest.AliasKey(1, "o"), catalogtest.Alias("o", 1, 10, 0)), byVec(30), byVec(31),
+				put(catalogtest.LoadKey(10), catalogtest.Load(10, 1, 2, 2)), put(catalogtest.PartitionLoadKey(10, 20), catalogtest.PartitionLoad(10, 20, 2)))
 			was := text(apply(m, 1, good...))
 			v := apply(m, 2, put(key, junk))
 			if err := v.Unreadable["p/"+key]; len(v.Unreadable) != 1 || err == nil || !strings.Contains(err.Error(), "p/"+key) {
@@ -263,7 +270,7 @@ func randomChange(r *rand.Rand) change {
 	state := r.IntN(4)
 	name := "n" + strconv.Itoa(r.IntN(3))
 	var c change
-	switch r.IntN(12) {
+	switch r.IntN(16) {
 	case 0:
 		c = put(catalogtest.DatabaseKey(db), catalogtest.Database(db, name, state, 1))
 	case 1:
@@ -281,6 +288,10 @@ func randomChange(r *rand.Rand) change {
 	case 9, 10:
 		ix := catalogtest.Index{ID: part, Collection: coll, Field: 100, Name: name, Deleted: r.IntN(4) == 0}
 		c = put(catalogtest.IndexKey(coll, part), ix.Value())
+	case 11, 12:
+		c = put(catalogtest.LoadKey(coll), catalogtest.Load(coll, 1, 1+r.IntN(2), 1+r.IntN(2)))
+	case 13, 14:
+		c = put(catalogtest.PartitionLoadKey(coll, part), catalogtest.PartitionLoad(coll, part, 1+r.IntN(2)))
 	case 6:
 		c = put(catalogtest.PartitionKey(coll, part), catalogtest.Partition(part, coll, name, state))
 	default:

@@ -78,6 +78,9 @@ func text(v *View) string {
 			p := c.Partitions[pid]
 			fmt.Fprintf(&b, "    %d partition %d %q %s %d\n", c.ID, p.ID, p.Name, p.State, p.Created)
 		}
+		if l := c.Load; l != nil {
+			fmt.Fprintf(&b, "    %d load of %s %s, %d replicas, partitions %v\n", c.ID, l.Type, l.State, l.Replicas, l.Partitions)
+		}
 		for _, iid := range slices.Sorted(maps.Keys(c.Indexes)) {
 			ix := c.Indexes[iid]
 			fmt.Fprintf(&b, "    %d index %d %q of %d auto %t created %d %v %v %v\n", c.ID, ix.ID, ix.Name, ix.FieldID, ix.Auto, ix.Created,

@@ -32,7 +32,7 @@ type Database struct {
 	Created uint64 // TSO; 0 when the source has noted no time
 }
 
-// Collection is one collection of the source, with its partitions and indexes.
+// Collection is one collection of the source, with its partitions, its indexes and what of it is loaded.
 type Collection struct {
 	ID         int64
 	DatabaseID int64 // the database may be absent from the view, being dropped before a collection that is Dropping
@@ -50,6 +50,7 @@ type Collection struct {
 	Properties  []*commonpb.KeyValuePair
 	Partitions  map[int64]*Partition
 	Indexes     map[int64]*Index
+	Load        *Load // nil when nothing of it is loaded
 }
 
 // Partition is one partition of a Collection.

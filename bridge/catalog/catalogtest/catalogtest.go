@@ -24,6 +24,15 @@ const (
 	Dropped
 )
 
+// The states of loads, and the kinds of a collection's.
+const (
+	Loading = 1
+	Loaded  = 2
+
+	LoadPartitions = 1
+	LoadCollection = 2
+)
+
 // DatabaseKey is the key of a database.
 func DatabaseKey(id int64) string { return fmt.Sprintf("root-coord/database/db-info/%d", id) }
 
@@ -60,6 +69,16 @@ func LegacyAliasKey(name string) string { return "root-coord/aliases/" + name }
 
 // IndexKey is the key of a collection's index.
 func IndexKey(collection, id int64) string { return fmt.Sprintf("field-index/%d/%d", collection, id) }
+
+// LoadKey is the key of a collection's load state.
+func LoadKey(collection int64) string {
+	return fmt.Sprintf("querycoord-collection-loadinfo/%d", collection)
+}
+
+// PartitionLoadKey is the key of a partition's load state.
+func PartitionLoadKey(collection, id int64) string {
+	return fmt.Sprintf("querycoord-partition-loadinfo/%d/%d", collection, id)
+}
 
 // Database is an etcdpb.DatabaseInfo. Created is in nanoseconds, as Milvus has it.
 func Database(id int64, name string, state int, created uint64) []byte {
@@ -156,6 +175,24 @@ func (ix Index) Value() []byte {
 	b := text(nil, 1, string(in))
 	b = flag(b, 2, ix.Deleted)
 	return number(b, 3, uint64(ix.ID)<<18)
+}
+
+// Load is a querypb.CollectionLoadInfo, as of Milvus 2.3.
+func Load(collection int64, replicas, state, kind int) []byte {
+	var b []byte
+	b = number(b, 1, uint64(collection))
+	b = number(b, 3, uint64(replicas))
+	b = number(b, 4, uint64(state))
+	b = text(b, 5, string(number(number(nil, 1, 101), 2, 1))) // field_indexID, a map
+	return number(b, 6, uint64(kind))
+}
+
+// PartitionLoad is a querypb.PartitionLoadInfo.
+func PartitionLoad(collection, id int64, state int) []byte {
+	var b []byte
+	b = number(b, 1, uint64(collection))
+	b = number(b, 2, uint64(id))
+	return number(b, 4, uint64(state))
 }
 
 // Fields are the values of a collection's field keys by field id: RowID, Timestamp, and the given ones from 100 on.
