@@ -26,7 +26,7 @@ const (
 type Catalog struct {
 	cfg     Config
 	client  *clientv3.Client
-	prefix  string
+	keys    keyRange
 	log     *slog.Logger
 	metrics *metrics
 	board   board
@@ -35,7 +35,7 @@ type Catalog struct {
 
 	mu    sync.Mutex // held while changes are taken in, so that a Sync sees all of a response or nothing
 	model *model
-	keys  int64                   // how many there are in the range
+	count int64                   // of the keys in the range
 	stop  context.CancelCauseFunc // ends the watch; nil while there is none
 }
 
@@ -49,7 +49,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Catalog, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	c := &Catalog{cfg: cfg, prefix: cfg.prefix(), log: log, turn: make(chan struct{}, 1)}
+	c := &Catalog{cfg: cfg, keys: newKeyRange(cfg.prefix()), log: log, turn: make(chan struct{}, 1)}
 	c.turn <- struct{}{}
 	c.health.log = log
 	var err error
@@ -63,7 +63,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Catalog, error) {
 		return nil, errors.Join(fmt.Errorf("open catalogue: %w", err), c.Close())
 	}
 	if v := c.View(); len(v.Databases) == 0 && len(v.Collections) == 0 {
-		log.Warn("etcd holds no meta of Milvus: is its root path another, or its metastore TiKV?", keyKey, c.prefix)
+		log.Warn("etcd holds no meta of Milvus: is its root path another, or its metastore TiKV?", keyKey, c.keys.prefix)
 	}
 	return c, nil
 }

@@ -24,8 +24,9 @@ type Config struct {
 	// Meta is Milvus's etcd.metaSubPath, "meta" by default.
 	Meta string
 
-	// Username and Password for an etcd with authentication: both or none. Reading below {Root}/{Meta}/root-coord/ is
-	// all that the user has to be allowed.
+	// Username and Password for an etcd with authentication: both or none. All that the user has to be allowed is to
+	// read the one range of keys from {Root}/{Meta}/field-index/ up to {Root}/{Meta}/root-coord0, which is the end of
+	// what is below root-coord/.
 	Username, Password string
 
 	// CAFile is a PEM file with the authorities that etcd's certificate is checked against. Empty with an https
@@ -38,7 +39,7 @@ type Config struct {
 	// arrives; too long and a dead connection is noticed late. 5 s by default.
 	RequestTimeout time.Duration
 	// CheckInterval is how often Run makes sure, by a Sync, that etcd answers and the watch keeps up. Each check costs
-	// etcd one pass over the root coordinator's keys, some 15 ms with 5,000 collections. Longer, and a watch that fails
+	// etcd one pass over the keys that are read, some 15 ms with 5,000 collections. Longer, and a watch that fails
 	// without a word is found later. 10 s by default.
 	CheckInterval time.Duration
 
@@ -97,8 +98,8 @@ func (c Config) validateEndpoint(e string) error {
 	return nil
 }
 
-// prefix is the range that the catalogue reads: all of the root coordinator's keys, without their snapshots.
-func (c Config) prefix() string { return path.Join(c.Root, c.Meta, "root-coord") + "/" }
+// prefix is what all of Milvus's meta keys begin with.
+func (c Config) prefix() string { return path.Join(c.Root, c.Meta) + "/" }
 
 func (c Config) withDefaults() Config {
 	d := DefaultConfig()

@@ -101,6 +101,27 @@ func (f field) appendString(to *[]string) error {
 	return err
 }
 
+func (f field) bool(to *bool) error {
+	var n uint64
+	err := f.uint64(&n)
+	*to = n != 0
+	return err
+}
+
+func (f field) appendPair(to *[]*commonpb.KeyValuePair) error {
+	p := &commonpb.KeyValuePair{}
+	*to = append(*to, p)
+	return f.message(p)
+}
+
+// walk visits every field of a message within the message.
+func (f field) walk(visit func(field) error) error {
+	if f.typ != protowire.BytesType {
+		return errWireType
+	}
+	return walk(f.bytes, visit)
+}
+
 func (f field) message(to proto.Message) error {
 	if f.typ != protowire.BytesType {
 		return errWireType
@@ -204,9 +225,7 @@ func (in *info) setting(f field) error {
 		in.level = commonpb.ConsistencyLevel(level)
 		return err
 	case 14:
-		p := &commonpb.KeyValuePair{}
-		in.properties = append(in.properties, p)
-		return f.message(p)
+		return f.appendPair(&in.properties)
 	}
 	return nil
 }
@@ -222,7 +241,7 @@ func (in *info) start(f field) error {
 }
 
 // decodePartition reads an etcdpb.PartitionInfo.
-func decodePartition(b []byte, id int64) (*Partition, error) {
+func decodePartition(b []byte, o object) (*Partition, error) {
 	p := &Partition{}
 	var state uint64
 	err := walk(b, func(f field) error {
@@ -239,7 +258,7 @@ func decodePartition(b []byte, id int64) (*Partition, error) {
 		return nil
 	})
 	if err == nil {
-		err = checkIdentity(p.Name, p.ID, id)
+		err = checkIdentity(p.Name, p.ID, o.id)
 	}
 	if err == nil {
 		p.State, err = stateOf(state)
@@ -247,7 +266,7 @@ func decodePartition(b []byte, id int64) (*Partition, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.ID = id
+	p.ID = o.id
 	return p, nil
 }
 

@@ -18,7 +18,7 @@ func TestDecodeWhatIsThere(t *testing.T) {
 	} else if ms := db.Created >> 18; ms != 1_700_000_000_123 {
 		t.Errorf("database was created at %d ms", ms)
 	}
-	p, err := decodePartition(catalogtest.Partition(9, 8, "p", catalogtest.Creating), 9)
+	p, err := decodePartition(catalogtest.Partition(9, 8, "p", catalogtest.Creating), object{kindPartition, 8, 9, ""})
 	if err != nil || *p != (Partition{ID: 9, Name: "p", State: Creating, Created: 9 << 18}) {
 		t.Errorf("partition = %+v, %v", p, err)
 	}
@@ -78,7 +78,7 @@ func TestDecodeRefuses(t *testing.T) {
 	if _, err := decodeCollection(unpaired, 8); err == nil {
 		t.Error("a physical channel without a virtual one is taken")
 	}
-	if _, err := decodePartition(catalogtest.Partition(1, 8, "\xff", 0), 1); err == nil {
+	if _, err := decodePartition(catalogtest.Partition(1, 8, "\xff", 0), object{kindPartition, 8, 1, ""}); err == nil {
 		t.Error("a name that is not UTF-8 is taken")
 	}
 	if _, err := decodeDatabase(catalogtest.Database(1, "d", 4, 0), 1); err == nil {
@@ -89,17 +89,35 @@ func TestDecodeRefuses(t *testing.T) {
 // FuzzDecode holds that no bytes bring a decoder down, and that what it takes is whole.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(tombstone))
-	for _, e := range readEvents(f) {
-		f.Add(e.change.value)
+	for _, recording := range recordings() {
+		for _, e := range readEvents(f, recording) {
+			f.Add(e.change.value)
+		}
 	}
+	f.Add(catalogtest.Alias("a", 1, 2, 0))
+	f.Add(catalogtest.Load(1, 1, catalogtest.Loaded, catalogtest.LoadCollection))
+	f.Add(catalogtest.PartitionLoad(2, 1, catalogtest.Loading))
+	f.Add(catalogtest.Index{ID: 1, Collection: 2, Field: 100, Name: "i"}.Value())
 	f.Add(catalogtest.Message(&schemapb.FunctionSchema{Name: "bm25", Id: 100}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		kept := bytes.Clone(b)
 		if db, err := decodeDatabase(b, 1); err == nil && (db.Name == "" || db.ID != 1 || db.State < Created || db.State > Dropped) {
 			t.Errorf("database = %+v", db)
 		}
-		if p, err := decodePartition(b, 1); err == nil && (p.Name == "" || p.ID != 1 || p.State < Created || p.State > Dropped) {
+		if p, err := decodePartition(b, object{kindPartition, 2, 1, ""}); err == nil && (p.Name == "" || p.ID != 1 || p.State < Created || p.State > Dropped) {
 			t.Errorf("partition = %+v", p)
+		}
+		if a, err := decodeAlias(b, object{kindAlias, 1, 0, "a"}); err == nil && (a.Name != "a" || a.CollectionID <= 0 || a.State < Created || a.State > Dropped) {
+			t.Errorf("alias = %+v", a)
+		}
+		if ix, err := decodeIndex(b, object{kindIndex, 2, 1, ""}); err == nil && ix != nil && (ix.Name == "" || ix.ID != 1 || ix.FieldID == 0) {
+			t.Errorf("index = %+v", ix)
+		}
+		if l, err := decodeLoad(b, 1); err == nil && (l.State < Loading || l.State > Loaded || l.Type < LoadPartitions || l.Type > LoadCollection) {
+			t.Errorf("load = %+v", l)
+		}
+		if s, err := decodePartitionLoad(b, object{kindPartitionLoad, 2, 1, ""}); (err == nil) != (s == Loading || s == Loaded) {
+			t.Errorf("partition's load = %s, %v", s, err)
 		}
 		if in, err := decodeCollection(b, 1); err == nil && (in.schema.GetName() == "" || len(in.virtual) != len(in.channels)) {
 			t.Errorf("collection = %+v", in)
@@ -107,7 +125,7 @@ func FuzzDecode(f *testing.F) {
 		if !bytes.Equal(b, kept) {
 			t.Error("a decoder wrote to its input")
 		}
-		for _, folder := range []string{"fields/1/", "functions/1/", "struct-array-fields/1/"} {
+		for _, folder := range []string{"root-coord/fields/1/", "root-coord/functions/1/", "root-coord/struct-array-fields/1/", "field-index/1/", "querycoord-partition-loadinfo/1/"} {
 			m := newModel("p/")
 			e := m.edit()
 			e.add(change{key: folder + "100", value: b, rev: 1})

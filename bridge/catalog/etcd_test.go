@@ -53,8 +53,8 @@ func etcdAt(t testing.TB, endpoint string) *etcd {
 	return e
 }
 
-// key is a key below root-coord/ of the test's own root.
-func (e *etcd) key(rel string) string { return e.root + "/meta/root-coord/" + rel }
+// key is a key of Milvus's meta below the test's own root.
+func (e *etcd) key(rel string) string { return e.root + "/meta/" + rel }
 
 func (e *etcd) put(t testing.TB, rel string, value []byte) {
 	t.Helper()
@@ -159,6 +159,15 @@ func summary(v *catalog.View) string {
 		for pid, p := range c.Partitions {
 			out = append(out, fmt.Sprintf("part %d/%d %s %s", id, pid, p.Name, p.State))
 		}
+		for iid, ix := range c.Indexes {
+			out = append(out, fmt.Sprintf("index %d/%d %v", id, iid, *ix))
+		}
+		if c.Load != nil {
+			out = append(out, fmt.Sprintf("load %d %v", id, *c.Load))
+		}
+	}
+	for key, a := range v.Aliases {
+		out = append(out, fmt.Sprintf("alias %v %v", key, *a))
 	}
 	slices.Sort(out)
 	return strings.Join(append(out, slices.Sorted(maps.Keys(v.Unreadable))...), "\n")

@@ -15,5 +15,5 @@ func ViewOf(prefix string, resp *clientv3.GetResponse) *View {
 func (c *Catalog) Miscount() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.keys++
+	c.count++
 }

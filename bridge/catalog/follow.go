@@ -99,8 +99,8 @@ func (c *Catalog) watch(ctx context.Context) error {
 	c.mu.Unlock()
 	// One watch of the one range, not in fragments: so a response holds whole revisions, and a revision's changes are
 	// seen at once or not at all.
-	responses := c.client.Watch(clientv3.WithRequireLeader(ctx), c.prefix, clientv3.WithRev(from),
-		clientv3.WithRange(clientv3.GetPrefixRangeEnd(c.prefix)), clientv3.WithProgressNotify())
+	responses := c.client.Watch(clientv3.WithRequireLeader(ctx), c.keys.first, clientv3.WithRange(c.keys.end),
+		clientv3.WithRev(from), clientv3.WithProgressNotify())
 	err := errEnded
 	for resp := range responses {
 		if err = resp.Err(); err != nil {
@@ -113,7 +113,7 @@ func (c *Catalog) watch(ctx context.Context) error {
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause // the client makes another error of it, or none
 	}
-	return fmt.Errorf("watch %s from revision %d: %w", c.prefix, from, err)
+	return fmt.Errorf("watch %s from revision %d: %w", c.keys, from, err)
 }
 
 // restart ends the watch, so that follow begins another.
@@ -139,8 +139,8 @@ func (c *Catalog) absorb(resp *clientv3.WatchResponse) {
 		}
 		// The response's header may be ahead of its events, these are not.
 		rev = max(rev, ev.Kv.ModRevision)
-		c.keys += keysAdded(ev)
-		e.add(changeOf(c.prefix, ev.Kv))
+		c.count += keysAdded(ev)
+		e.add(changeOf(c.keys.prefix, ev.Kv))
 	}
 	if resp.IsProgressNotify() {
 		rev = max(rev, resp.Header.Revision)

@@ -18,7 +18,7 @@ func followed(t *testing.T) *Catalog {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Catalog{prefix: "p/", log: slog.New(slog.DiscardHandler), metrics: m, model: newModel("p/")}
+	c := &Catalog{keys: newKeyRange("p/"), log: slog.New(slog.DiscardHandler), metrics: m, model: newModel("p/")}
 	c.publish(c.model.edit().finish(10))
 	return c
 }
@@ -43,8 +43,8 @@ func TestAbsorbGoesByItsEvents(t *testing.T) {
 	changed := c.Changed()
 	// The rest up to the server's revision is yet to come, in another response.
 	c.absorb(response(20, created(catalogtest.DatabaseKey(5), db, 11)))
-	if v := c.View(); v.Revision != 11 || v.Databases[5] == nil || c.keys != 1 {
-		t.Fatalf("view of revision %d, %d keys:\n%s", v.Revision, c.keys, text(v))
+	if v := c.View(); v.Revision != 11 || v.Databases[5] == nil || c.count != 1 {
+		t.Fatalf("view of revision %d, %d keys:\n%s", v.Revision, c.count, text(v))
 	}
 	select {
 	case <-changed:
@@ -52,12 +52,12 @@ func TestAbsorbGoesByItsEvents(t *testing.T) {
 		t.Error("Changed is not closed")
 	}
 	c.absorb(response(20, deleted(catalogtest.DatabaseKey(5), 12), created(catalogtest.DatabaseKey(5), db, 13)))
-	if v := c.View(); v.Revision != 13 || v.Databases[5] == nil || c.keys != 1 {
-		t.Errorf("view of revision %d, %d keys:\n%s", v.Revision, c.keys, text(v))
+	if v := c.View(); v.Revision != 13 || v.Databases[5] == nil || c.count != 1 {
+		t.Errorf("view of revision %d, %d keys:\n%s", v.Revision, c.count, text(v))
 	}
 	before := c.View()
 	c.absorb(response(13, deleted(catalogtest.DatabaseKey(5), 12))) // a server that says it again
-	if c.View() != before || c.keys != 1 {
+	if c.View() != before || c.count != 1 {
 		t.Errorf("an event from before the view changed it to\n%s", text(c.View()))
 	}
 	c.absorb(response(30)) // progress
@@ -76,28 +76,28 @@ func TestReachPassesOverWhatCameAndWent(t *testing.T) {
 	c := followed(t)
 	c.absorb(response(11, created(catalogtest.DatabaseKey(1), catalogtest.Database(1, "default", 0, 1), 11)))
 	for name, g := range map[string]goal{
-		"a later change":  {rev: 20, last: 12, keys: 1},
-		"a key less":      {rev: 20, last: 11, keys: 0},
-		"and a key more":  {rev: 20, last: 12, keys: 2},
-		"more keys alone": {rev: 20, last: 11, keys: 2},
+		"a later change":  {rev: 20, last: 12, count: 1},
+		"a key less":      {rev: 20, last: 11, count: 0},
+		"and a key more":  {rev: 20, last: 12, count: 2},
+		"more keys alone": {rev: 20, last: 11, count: 2},
 	} {
 		if v := c.reach(g); v != nil {
 			t.Errorf("%s: reached with revision %d", name, v.Revision)
 		}
 	}
-	if v := c.reach(goal{rev: 20, last: 11, keys: 1}); v == nil || v.Revision != 20 || c.View() != v {
+	if v := c.reach(goal{rev: 20, last: 11, count: 1}); v == nil || v.Revision != 20 || c.View() != v {
 		t.Fatalf("not reached: %+v", v)
 	}
 	key, value := catalogtest.DatabaseKey(5), catalogtest.Database(5, "short", 0, 1)
 	c.absorb(response(20, created(key, value, 15)))
-	if v := c.View(); v.Databases[5] != nil || c.keys != 1 {
-		t.Errorf("view of revision %d, %d keys:\n%s", v.Revision, c.keys, text(v))
+	if v := c.View(); v.Databases[5] != nil || c.count != 1 {
+		t.Errorf("view of revision %d, %d keys:\n%s", v.Revision, c.count, text(v))
 	}
 	c.absorb(response(21, deleted(key, 16), created(key, value, 21)))
-	if v := c.View(); v.Databases[5] == nil || v.Revision != 21 || c.keys != 2 {
-		t.Errorf("view of revision %d, %d keys:\n%s", v.Revision, c.keys, text(v))
+	if v := c.View(); v.Databases[5] == nil || v.Revision != 21 || c.count != 2 {
+		t.Errorf("view of revision %d, %d keys:\n%s", v.Revision, c.count, text(v))
 	}
-	if v := c.reach(goal{rev: 19, last: 19, keys: 9}); v == nil || v.Revision != 21 {
+	if v := c.reach(goal{rev: 19, last: 19, count: 9}); v == nil || v.Revision != 21 {
 		t.Error("a goal in the past is not reached")
 	}
 }

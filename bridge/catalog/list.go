@@ -18,27 +18,26 @@ const pageSize = 10000
 func (c *Catalog) load(ctx context.Context) error {
 	const attempts = 5
 	for i := 1; ; i++ {
-		m := newModel(c.prefix)
+		m := newModel(c.keys.prefix)
 		e := m.edit()
-		rev, keys, err := c.list(ctx, e)
+		rev, count, err := c.list(ctx, e)
 		if err == nil {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			c.model, c.keys = m, keys
+			c.model, c.count = m, count
 			c.publish(e.finish(rev))
 			return nil
 		}
 		if i == attempts || !errors.Is(err, rpctypes.ErrCompacted) {
-			return fmt.Errorf("list %s: %w", c.prefix, err)
+			return fmt.Errorf("list %s: %w", c.keys, err)
 		}
 	}
 }
 
 // list adds every key of the range, at the revision that the first page says.
-func (c *Catalog) list(ctx context.Context, e *edit) (rev, keys int64, err error) {
-	end := clientv3.GetPrefixRangeEnd(c.prefix)
-	for from := c.prefix; ; {
-		resp, err := c.get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(pageSize), clientv3.WithRev(rev))
+func (c *Catalog) list(ctx context.Context, e *edit) (rev, count int64, err error) {
+	for from := c.keys.first; ; {
+		resp, err := c.get(ctx, from, clientv3.WithRange(c.keys.end), clientv3.WithLimit(pageSize), clientv3.WithRev(rev))
 		if err != nil {
 			return 0, 0, err
 		}
@@ -46,11 +45,11 @@ func (c *Catalog) list(ctx context.Context, e *edit) (rev, keys int64, err error
 			rev = resp.Header.GetRevision()
 		}
 		for _, kv := range resp.Kvs {
-			e.add(changeOf(c.prefix, kv))
+			e.add(changeOf(c.keys.prefix, kv))
 		}
-		keys += int64(len(resp.Kvs))
+		count += int64(len(resp.Kvs))
 		if !resp.More || len(resp.Kvs) == 0 {
-			return rev, keys, nil
+			return rev, count, nil
 		}
 		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
 	}

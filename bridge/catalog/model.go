@@ -11,7 +11,7 @@ import (
 
 // change is one key as etcd has it from a revision on.
 type change struct {
-	key   string // without the prefix of the range
+	key   string // without the prefix that all have
 	value []byte
 	gone  bool  // deleted, or overwritten by a tombstone: Milvus means the same by both
 	rev   int64 // of the change
@@ -22,12 +22,13 @@ type change struct {
 type model struct {
 	prefix  string
 	records map[int64]*record // by collection
+	aliases map[object]*Alias // by key; nil for one that can't be read
 	last    *View
 }
 
 func newModel(prefix string) *model {
-	return &model{prefix: prefix, records: map[int64]*record{}, last: &View{
-		Databases: map[int64]*Database{}, Collections: map[int64]*Collection{}, prefix: prefix,
+	return &model{prefix: prefix, records: map[int64]*record{}, aliases: map[object]*Alias{}, last: &View{
+		Databases: map[int64]*Database{}, Collections: map[int64]*Collection{}, Aliases: map[AliasKey]*Alias{}, prefix: prefix,
 	}}
 }
 
@@ -39,12 +40,14 @@ type record struct {
 	structs    map[int64]*schemapb.StructArrayFieldSchema
 	functions  map[int64]*schemapb.FunctionSchema
 	partitions map[int64]*Partition
+	indexes    map[int64]*Index
+	loads      loads
 	unreadable map[object]struct{}        // what keeps the collection out of the view
 	schema     *schemapb.CollectionSchema // of the above; nil when it has to be made anew
 }
 
 func (r *record) empty() bool {
-	return len(r.infos)+len(r.fields)+len(r.structs)+len(r.functions)+len(r.partitions)+len(r.unreadable) == 0
+	return len(r.infos)+len(r.fields)+len(r.structs)+len(r.functions)+len(r.partitions)+len(r.indexes)+len(r.unreadable) == 0 && r.loads.empty()
 }
 
 // edit is a View in the making. It shares its maps with the view before until it writes to them.
@@ -52,7 +55,7 @@ type edit struct {
 	m    *model
 	view View
 
-	ownDatabases, ownCollections, ownUnreadable bool
+	ownDatabases, ownCollections, ownAliases, ownUnreadable bool
 
 	touched map[int64]struct{} // collections that have to be made anew
 }
@@ -68,9 +71,12 @@ func (e *edit) add(c change) {
 		return
 	}
 	if err == nil {
-		if o.kind == kindDatabase {
+		switch o.kind {
+		case kindDatabase:
 			err = e.database(o, c)
-		} else {
+		case kindAlias:
+			err = e.alias(o, c)
+		default:
 			err = e.part(o, c)
 		}
 	}
@@ -84,7 +90,7 @@ func (e *edit) add(c change) {
 func (e *edit) finish(rev int64) *View {
 	for id := range e.touched {
 		r := e.m.records[id]
-		e.collection(id, r.build())
+		show(&e.view.Collections, &e.ownCollections, id, r.build())
 		if r.empty() {
 			delete(e.m.records, id)
 		}
@@ -95,30 +101,25 @@ func (e *edit) finish(rev int64) *View {
 	return &v
 }
 
-func (e *edit) database(o object, c change) error {
+func (e *edit) database(o object, c change) (err error) {
 	var db *Database
-	var err error
 	if !c.gone {
 		db, err = decodeDatabase(c.value, o.id)
 	}
-	if db == nil && e.view.Databases[o.id] == nil {
-		return err
-	}
-	if !e.ownDatabases {
-		e.view.Databases, e.ownDatabases = maps.Clone(e.view.Databases), true
-	}
-	set(&e.view.Databases, o.id, db, db == nil)
+	show(&e.view.Databases, &e.ownDatabases, o.id, db)
 	return err
 }
 
-func (e *edit) collection(id int64, c *Collection) {
-	if c == nil && e.view.Collections[id] == nil {
+// show keeps an object in one of the view's maps, or removes it when it is nil. The first time the map becomes the edit's
+// own.
+func show[K comparable, V any](m *map[K]*V, own *bool, key K, v *V) {
+	if v == nil && (*m)[key] == nil {
 		return
 	}
-	if !e.ownCollections {
-		e.view.Collections, e.ownCollections = maps.Clone(e.view.Collections), true
+	if !*own {
+		*m, *own = maps.Clone(*m), true
 	}
-	set(&e.view.Collections, id, c, c == nil)
+	set(m, key, v, v == nil)
 }
 
 // note keeps or forgets that a key is unreadable.
@@ -148,7 +149,7 @@ func (e *edit) part(o object, c change) error {
 	}
 	e.touched[id] = struct{}{}
 	err := r.take(o, c)
-	if o.kind != kindPartition {
+	if o.vital() {
 		r.schema = nil
 		set(&r.unreadable, o, struct{}{}, err == nil)
 	}
@@ -167,11 +168,11 @@ func (r *record) take(o object, c change) (err error) {
 		}
 		set(&r.infos, o.parent, in, in == nil)
 	case kindPartition:
-		var p *Partition
-		if !c.gone {
-			p, err = decodePartition(c.value, o.id)
-		}
-		set(&r.partitions, o.id, p, p == nil)
+		err = takeOwn(&r.partitions, o, c, decodePartition)
+	case kindIndex:
+		err = takeOwn(&r.indexes, o, c, decodeIndex)
+	case kindLoad, kindPartitionLoad:
+		err = r.loads.take(o, c)
 	case kindField:
 		if o.id < firstUserField {
 			return nil // whatever its value: the server makes these by itself
@@ -182,6 +183,16 @@ func (r *record) take(o object, c change) (err error) {
 	case kindFunction:
 		err = takePart(&r.functions, o, c, &schemapb.FunctionSchema{}, (*schemapb.FunctionSchema).GetId)
 	}
+	return err
+}
+
+// takeOwn keeps a part of which the decoder may say, by nil, that it is gone.
+func takeOwn[V any](to *map[int64]*V, o object, c change, decode func([]byte, object) (*V, error)) (err error) {
+	var v *V
+	if !c.gone {
+		v, err = decode(c.value, o)
+	}
+	set(to, o.id, v, v == nil)
 	return err
 }
 
@@ -242,6 +253,7 @@ func (r *record) build() *Collection {
 		ID: in.id, DatabaseID: in.db, Name: in.schema.GetName(), State: in.state, Schema: r.schema,
 		Channels: in.channels, VirtualChannels: in.virtual, Starts: in.starts, Created: in.created, Shards: in.shards,
 		Consistency: in.level, Properties: in.properties, Partitions: maps.Clone(r.partitions),
+		Indexes: maps.Clone(r.indexes), Load: r.loads.build(),
 	}
 	if in.db == noDatabase {
 		c.DatabaseID = defaultDatabase

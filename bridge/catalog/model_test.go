@@ -1,13 +1,8 @@
 package catalog
 
 import (
-	"bufio"
-	"encoding/base64"
-	"flag"
-	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,39 +15,7 @@ import (
 	"kitestream/bridge/catalog/catalogtest"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
-
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
-
-// event is one line of a recorded watch.
-type event struct {
-	change
-	line string
-}
-
-// readEvents reads what a real Milvus 2.3.5 wrote below root-coord/ while it was made to create and drop things.
-func readEvents(t testing.TB) []event {
-	t.Helper()
-	b, err := os.ReadFile("testdata/milvus-2.3.5.events")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out []event
-	for s := bufio.NewScanner(strings.NewReader(string(b))); s.Scan(); {
-		part := strings.Split(s.Text(), " ")
-		rev, err := strconv.ParseInt(part[0], 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		value, err := base64.StdEncoding.DecodeString(part[3])
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := change{key: part[2], value: value, rev: rev, gone: part[1] == "DELETE" || string(value) == tombstone}
-		out = append(out, event{c, s.Text()})
-	}
-	return out
-}
 
 // apply is the whole reducer: the View after some changes of one revision.
 func apply(m *model, rev int64, changes ...change) *View {
@@ -72,98 +35,6 @@ func del(key string) change { return change{key: key, gone: true} }
 
 func dead(key string) change { return put(key, []byte(catalogtest.Tombstone)) }
 
-// text is all that a View says, in an order.
-func text(v *View) string {
-	var b strings.Builder
-	for _, id := range slices.Sorted(maps.Keys(v.Databases)) {
-		db := v.Databases[id]
-		fmt.Fprintf(&b, "  database %d %q %s %d\n", db.ID, db.Name, db.State, db.Created)
-	}
-	for _, id := range slices.Sorted(maps.Keys(v.Collections)) {
-		c := v.Collections[id]
-		fmt.Fprintf(&b, "  collection %d %q %s in %d, created %d, %s, %d shards %v %v starts %v %v\n", c.ID, c.Name, c.State,
-			c.DatabaseID, c.Created, c.Consistency, c.Shards, c.Channels, c.VirtualChannels, c.Starts, pairs(c.Properties))
-		s := c.Schema
-		fmt.Fprintf(&b, "    %d schema %q %q dynamic %t %v\n", c.ID, s.GetName(), s.GetDescription(), s.GetEnableDynamicField(), pairs(s.GetProperties()))
-		for _, f := range s.GetFields() {
-			fmt.Fprintf(&b, "    %d field %d %q %q %s key %t auto %t partition %t dynamic %t %s %v\n", c.ID, f.GetFieldID(), f.GetName(),
-				f.GetDescription(), f.GetDataType(), f.GetIsPrimaryKey(), f.GetAutoID(), f.GetIsPartitionKey(), f.GetIsDynamic(),
-				f.GetElementType(), pairs(f.GetTypeParams()))
-		}
-		for _, f := range s.GetFunctions() {
-			fmt.Fprintf(&b, "    %d function %d %q\n", c.ID, f.GetId(), f.GetName())
-		}
-		for _, pid := range slices.Sorted(maps.Keys(c.Partitions)) {
-			p := c.Partitions[pid]
-			fmt.Fprintf(&b, "    %d partition %d %q %s %d\n", c.ID, p.ID, p.Name, p.State, p.Created)
-		}
-	}
-	for _, key := range slices.Sorted(maps.Keys(v.Unreadable)) {
-		fmt.Fprintf(&b, "  unreadable %s\n", key)
-	}
-	return b.String()
-}
-
-func pairs(kvs []*commonpb.KeyValuePair) []string {
-	var out []string
-	for _, kv := range kvs {
-		out = append(out, kv.GetKey()+"="+kv.GetValue())
-	}
-	return out
-}
-
-// diff is the lines that went and those that came.
-func diff(before, after string) string {
-	was, is := strings.SplitAfter(before, "\n"), strings.SplitAfter(after, "\n")
-	var b strings.Builder
-	for _, l := range was {
-		if l != "" && !slices.Contains(is, l) {
-			b.WriteString("-" + l)
-		}
-	}
-	for _, l := range is {
-		if l != "" && !slices.Contains(was, l) {
-			b.WriteString("+" + l)
-		}
-	}
-	return b.String()
-}
-
-// TestRecordedMilvus replays a real server's life, revision by revision, and compares what each
-// changes in the View with the golden file.
-func TestRecordedMilvus(t *testing.T) {
-	m := newModel("p/")
-	var got strings.Builder
-	events := readEvents(t)
-	for len(events) > 0 {
-		rev := events[0].rev
-		n := slices.IndexFunc(events, func(e event) bool { return e.rev != rev })
-		if n < 0 {
-			n = len(events)
-		}
-		before := text(m.last)
-		e := m.edit()
-		for _, ev := range events[:n] {
-			e.add(ev.change)
-		}
-		fmt.Fprintf(&got, "revision %d\n%s", rev, diff(before, text(e.finish(rev))))
-		events = events[n:]
-	}
-	const golden = "testdata/milvus-2.3.5.views"
-	if *update {
-		if err := os.WriteFile(golden, []byte(got.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got.String() != string(want) {
-		t.Errorf("the views differ from %s; look, and run with -update\n%s", golden, got.String())
-	}
-}
-
 // orders is the keys of a complete collection: 10 "orders" in database 1 with fields 100 and 101 and partition 20.
 func orders(state int) []change {
 	out := []change{put(catalogtest.CollectionKey(1, 10), catalogtest.Named(10, 1, "orders", state).Value())}
@@ -182,8 +53,12 @@ func TestDropIsOneEventHoweverItComes(t *testing.T) {
 	drop := map[string][]change{
 		"database":   {put(catalogtest.DatabaseKey(5), catalogtest.Database(5, "shop", 0, 1))},
 		"collection": orders(catalogtest.Created),
+		"alias":      {put(catalogtest.AliasKey(5, "o"), catalogtest.Alias("o", 5, 10, 0))},
 	}
-	key := map[string]string{"database": catalogtest.DatabaseKey(5), "collection": catalogtest.CollectionKey(1, 10)}
+	key := map[string]string{
+		"database": catalogtest.DatabaseKey(5), "collection": catalogtest.CollectionKey(1, 10), "alias": catalogtest.AliasKey(5, "o"),
+	}
+	objects := func(v *View) int { return len(v.Databases) + len(v.Collections) + len(v.Aliases) }
 	ways := map[string]func(string) []change{
 		"tombstone":               func(k string) []change { return []change{dead(k)} },
 		"delete":                  func(k string) []change { return []change{del(k)} },
@@ -197,17 +72,17 @@ func TestDropIsOneEventHoweverItComes(t *testing.T) {
 			t.Run(what+" "+way, func(t *testing.T) {
 				m := newModel("p/")
 				was := apply(m, 1, made...)
-				if len(was.Databases)+len(was.Collections) != 1 {
+				if objects(was) != 1 {
 					t.Fatalf("not made: %s", text(was))
 				}
 				v := apply(m, 2, changes(key[what])...)
-				if len(v.Databases)+len(v.Collections)+len(v.Unreadable) != 0 {
+				if objects(v)+len(v.Unreadable) != 0 {
 					t.Errorf("still there:\n%s", text(v))
 				}
-				if !v.DatabaseGone(5) || !v.CollectionGone(10) || !v.PartitionGone(10, 20) {
+				if !v.DatabaseGone(5) || !v.CollectionGone(10) || !v.PartitionGone(10, 20) || !v.AliasGone(AliasKey{5, "o"}) {
 					t.Error("not known to be gone")
 				}
-				if len(was.Databases)+len(was.Collections) != 1 {
+				if objects(was) != 1 {
 					t.Error("the view before was changed")
 				}
 			})
@@ -314,7 +189,7 @@ func TestSchemaIsComplete(t *testing.T) {
 	parts := &schemapb.StructArrayFieldSchema{FieldID: 102, Name: "clips"}
 	changes := append(children(), put(catalogtest.CollectionKey(1, 10), c.Value()),
 		put(catalogtest.FunctionKey(10, 100), catalogtest.Message(bm25)),
-		put("struct-array-fields/10/102", catalogtest.Message(parts)))
+		put("root-coord/struct-array-fields/10/102", catalogtest.Message(parts)))
 	got := apply(m, 1, changes...).Collections[10].Schema
 	want := proto.CloneOf(c.Schema)
 	want.Fields = []*schemapb.FieldSchema{catalogtest.Key("id"), catalogtest.Vector("vec", 8)}
@@ -333,23 +208,38 @@ func TestSchemaIsComplete(t *testing.T) {
 func TestUnreadableStopsNothingElse(t *testing.T) {
 	junk := []byte("junk")
 	for key, want := range map[string]func(v *View) bool{
-		catalogtest.DatabaseKey(1):             func(v *View) bool { return v.Databases[1] == nil && !v.DatabaseGone(1) },
-		catalogtest.CollectionKey(1, 10):       func(v *View) bool { return v.Collections[10] == nil && !v.CollectionGone(10) },
-		catalogtest.FieldKey(10, 101):          func(v *View) bool { return v.Collections[10] == nil && !v.CollectionGone(10) },
-		catalogtest.FieldKey(10, 105):          func(v *View) bool { return v.Collections[10] == nil && !v.CollectionGone(10) },
-		catalogtest.FunctionKey(10, 1):         func(v *View) bool { return v.Collections[10] == nil && !v.CollectionGone(10) },
-		catalogtest.PartitionKey(10, 20):       func(v *View) bool { return len(v.Collections[10].Partitions) == 0 && !v.PartitionGone(10, 20) },
-		"database/collection-info/1/x":         func(v *View) bool { return v.Collections[10] != nil },
-		"fields/10/" + strings.Repeat("9", 30): func(v *View) bool { return v.Collections[10] != nil },
-		"partitions/10/" + "20/30":             func(v *View) bool { return v.Collections[10] != nil },
-		catalogtest.LegacyCollectionKey(10):    func(v *View) bool { return v.Collections[10] == nil && !v.CollectionGone(10) },
-		catalogtest.CollectionKey(2, 30) + "":  func(v *View) bool { return !v.CollectionGone(30) && v.CollectionGone(31) },
-		catalogtest.PartitionKey(10, 21):       func(v *View) bool { return !v.PartitionGone(10, 21) && v.PartitionGone(10, 22) },
+		catalogtest.DatabaseKey(1):                        func(v *View) bool { return v.Databases[1] == nil && !v.DatabaseGone(1) },
+		catalogtest.CollectionKey(1, 10):                  func(v *View) bool { return v.Collections[10] == nil && !v.CollectionGone(10) },
+		catalogtest.FieldKey(10, 101):                     func(v *View) bool { return v.Collections[10] == nil && !v.CollectionGone(10) },
+		catalogtest.FieldKey(10, 105):                     func(v *View) bool { return v.Collections[10] == nil && !v.CollectionGone(10) },
+		catalogtest.FunctionKey(10, 1):                    func(v *View) bool { return v.Collections[10] == nil && !v.CollectionGone(10) },
+		catalogtest.PartitionKey(10, 20):                  func(v *View) bool { return len(v.Collections[10].Partitions) == 0 && !v.PartitionGone(10, 20) },
+		"root-coord/database/collection-info/1/x":         func(v *View) bool { return v.Collections[10] != nil },
+		"root-coord/fields/10/" + strings.Repeat("9", 30): func(v *View) bool { return v.Collections[10] != nil },
+		catalogtest.IndexKey(10, 30): func(v *View) bool {
+			return len(v.Collections[10].Indexes) == 1 && !v.IndexGone(10, 30) && v.IndexGone(10, 32)
+		},
+		catalogtest.IndexKey(50, 30): func(v *View) bool { return v.CollectionGone(50) && v.IndexGone(50, 30) },
+		catalogtest.LoadKey(10): func(v *View) bool {
+			return v.Collections[10].Load == nil && !v.CollectionReleased(10) && !v.PartitionReleased(10, 20)
+		},
+		catalogtest.PartitionLoadKey(10, 20): func(v *View) bool {
+			return v.Collections[10].Load != nil && !v.PartitionReleased(10, 20) && v.PartitionReleased(10, 22)
+		},
+		catalogtest.AliasKey(1, "o"):          func(v *View) bool { return v.Aliases[AliasKey{1, "o"}] == nil && !v.AliasGone(AliasKey{1, "o"}) },
+		catalogtest.LegacyAliasKey("p"):       func(v *View) bool { return !v.AliasGone(AliasKey{1, "p"}) && v.AliasGone(AliasKey{2, "p"}) },
+		"root-coord/aliases/":                 func(v *View) bool { return len(v.Aliases) == 1 },
+		"root-coord/partitions/10/20/30":      func(v *View) bool { return v.Collections[10] != nil },
+		catalogtest.LegacyCollectionKey(10):   func(v *View) bool { return v.Collections[10] == nil && !v.CollectionGone(10) },
+		catalogtest.CollectionKey(2, 30) + "": func(v *View) bool { return !v.CollectionGone(30) && v.CollectionGone(31) },
+		catalogtest.PartitionKey(10, 21):      func(v *View) bool { return !v.PartitionGone(10, 21) && v.PartitionGone(10, 22) },
 	} {
 		t.Run(key, func(t *testing.T) {
 			m := newModel("p/")
 			good := append(orders(0), put(catalogtest.DatabaseKey(1), catalogtest.Database(1, "default", 0, 1)),
-				put(catalogtest.CollectionKey(1, 40), catalogtest.Named(40, 1, "other", 0).Value()))
+				put(catalogtest.CollectionKey(1, 40), catalogtest.Named(40, 1, "other", 0).Value()),
+				put(catalogtest.AliasKey(1, "o"), catalogtest.Alias("o", 1, 10, 0)), byVec(30), byVec(31),
+				put(catalogtest.LoadKey(10), catalogtest.Load(10, 1, 2, 2)), put(catalogtest.PartitionLoadKey(10, 20), catalogtest.PartitionLoad(10, 20, 2)))
 			was := text(apply(m, 1, good...))
 			v := apply(m, 2, put(key, junk))
 			if err := v.Unreadable["p/"+key]; len(v.Unreadable) != 1 || err == nil || !strings.Contains(err.Error(), "p/"+key) {
@@ -380,7 +270,7 @@ func randomChange(r *rand.Rand) change {
 	state := r.IntN(4)
 	name := "n" + strconv.Itoa(r.IntN(3))
 	var c change
-	switch r.IntN(8) {
+	switch r.IntN(16) {
 	case 0:
 		c = put(catalogtest.DatabaseKey(db), catalogtest.Database(db, name, state, 1))
 	case 1:
@@ -391,6 +281,17 @@ func randomChange(r *rand.Rand) change {
 		f := catalogtest.Key(name)
 		f.FieldID = part
 		c = put(catalogtest.FieldKey(coll, part), catalogtest.Message(f))
+	case 7:
+		c = put(catalogtest.AliasKey(db, name), catalogtest.Alias(name, db, coll, state))
+	case 8:
+		c = put(catalogtest.LegacyAliasKey(name), catalogtest.Alias(name, 0, coll, state))
+	case 9, 10:
+		ix := catalogtest.Index{ID: part, Collection: coll, Field: 100, Name: name, Deleted: r.IntN(4) == 0}
+		c = put(catalogtest.IndexKey(coll, part), ix.Value())
+	case 11, 12:
+		c = put(catalogtest.LoadKey(coll), catalogtest.Load(coll, 1, 1+r.IntN(2), 1+r.IntN(2)))
+	case 13, 14:
+		c = put(catalogtest.PartitionLoadKey(coll, part), catalogtest.PartitionLoad(coll, part, 1+r.IntN(2)))
 	case 6:
 		c = put(catalogtest.PartitionKey(coll, part), catalogtest.Partition(part, coll, name, state))
 	default:
@@ -448,10 +349,12 @@ func TestWatchingEqualsListing(t *testing.T) {
 
 // FuzzModel throws any key and value at a model that holds a good collection.
 func FuzzModel(f *testing.F) {
-	for _, e := range readEvents(f) {
-		f.Add(e.key, e.value, false)
+	for _, recording := range recordings() {
+		for _, e := range readEvents(f, recording) {
+			f.Add(e.key, e.value, false)
+		}
 	}
-	f.Add("fields/10/100", []byte("junk"), true)
+	f.Add("root-coord/fields/10/100", []byte("junk"), true)
 	f.Fuzz(func(t *testing.T, key string, value []byte, gone bool) {
 		m := newModel("p/")
 		apply(m, 1, append(orders(0), put(catalogtest.CollectionKey(1, 40), catalogtest.Named(40, 1, "other", 0).Value()))...)

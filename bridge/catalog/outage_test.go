@@ -24,10 +24,23 @@ func TestRelistAfterCompaction(t *testing.T) {
 	e.collection(t, catalogtest.Named(10, 1, "stays", 0))
 	e.collection(t, catalogtest.Named(20, 1, "goes", 0))
 	e.collection(t, catalogtest.Named(30, 1, "deleted", 0))
+	for _, name := range []string{"stays", "goes"} {
+		e.put(t, catalogtest.AliasKey(1, name), catalogtest.Alias(name, 1, 10, 0))
+	}
+	for id := int64(15); id <= 16; id++ {
+		e.put(t, catalogtest.IndexKey(10, id), catalogtest.Index{ID: id, Collection: 10, Field: 101, Name: "i"}.Value())
+		e.put(t, catalogtest.PartitionLoadKey(10, id), catalogtest.PartitionLoad(10, id, catalogtest.Loaded))
+	}
+	e.put(t, catalogtest.LoadKey(10), catalogtest.Load(10, 1, catalogtest.Loaded, catalogtest.LoadPartitions))
+	e.put(t, catalogtest.LoadKey(30), catalogtest.Load(30, 1, catalogtest.Loaded, catalogtest.LoadCollection))
 	was := syncNow(t, c)
 	watched := watchStates(t, c, 10)
 
 	p.point("")
+	e.put(t, catalogtest.AliasKey(1, "goes"), []byte(catalogtest.Tombstone))
+	e.del(t, catalogtest.IndexKey(10, 16))
+	e.del(t, catalogtest.PartitionLoadKey(10, 16))
+	e.del(t, catalogtest.LoadKey(30))
 	e.put(t, catalogtest.CollectionKey(1, 20), []byte(catalogtest.Tombstone))
 	e.del(t, catalogtest.CollectionKey(1, 30))
 	e.collection(t, catalogtest.Named(40, 1, "new", 0))
@@ -46,6 +59,10 @@ func TestRelistAfterCompaction(t *testing.T) {
 	v := syncNow(t, c)
 	if v.Collections[10] == nil || !v.CollectionGone(20) || !v.CollectionGone(30) || v.Collections[40] == nil {
 		t.Errorf("view is\n%s", summary(v))
+	}
+	if !v.AliasGone(catalog.AliasKey{DatabaseID: 1, Name: "goes"}) || len(v.Aliases) != 1 || !v.IndexGone(10, 16) || v.IndexGone(10, 15) ||
+		!v.PartitionReleased(10, 16) || v.PartitionReleased(10, 15) || !v.CollectionReleased(30) {
+		t.Errorf("of aliases, indexes and loads the view has\n%s", summary(v))
 	}
 	if n := metric(t, reg, "kitestream_catalog_relists_total"); n != 1 {
 		t.Errorf("%v relists: was the compaction not hit?", n)

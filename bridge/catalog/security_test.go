@@ -138,7 +138,7 @@ func testUsers(t *testing.T, e *etcd) {
 	must(t, err)
 	_, err = e.RoleAdd(ctx, "reader")
 	must(t, err)
-	_, err = e.RoleGrantPermission(ctx, "reader", e.key(""), clientv3.GetPrefixRangeEnd(e.key("")), clientv3.PermissionType(clientv3.PermRead))
+	_, err = e.RoleGrantPermission(ctx, "reader", e.key("field-index/"), e.key("root-coord0"), clientv3.PermissionType(clientv3.PermRead))
 	must(t, err)
 	_, err = e.UserAdd(ctx, "kite", "stream")
 	must(t, err)

@@ -56,7 +56,7 @@ func (c *Catalog) sync(ctx context.Context) (*View, error) {
 // head is etcd's revision now.
 func (c *Catalog) head(ctx context.Context) (int64, error) {
 	known := c.View().Revision // before the request: a View that comes meanwhile may be newer than the answer
-	resp, err := c.get(ctx, c.prefix, clientv3.WithKeysOnly())
+	resp, err := c.get(ctx, c.keys.first, clientv3.WithKeysOnly())
 	if err != nil {
 		return 0, fmt.Errorf("read etcd's revision: %w", err)
 	}
@@ -73,20 +73,20 @@ func (c *Catalog) head(ctx context.Context) (int64, error) {
 // Etcd's own answer to this, the progress notification on request, can't be used: before 3.5.13 and 3.4.31 it may
 // overtake the events that it speaks of (etcd-io/etcd#15220), and Milvus brings 3.5.5 along.
 type goal struct {
-	rev  int64
-	last int64 // no key that is there was changed after this revision
-	keys int64 // how many there are
+	rev   int64
+	last  int64 // no key that is there was changed after this revision
+	count int64 // of the keys that are there
 }
 
 // goal asks etcd which keys have changed since the View. Etcd goes through the whole range for this, but sends little.
 func (c *Catalog) goal(ctx context.Context) (goal, error) {
 	known := c.View().Revision
-	resp, err := c.get(ctx, c.prefix, clientv3.WithRange(clientv3.GetPrefixRangeEnd(c.prefix)),
-		clientv3.WithMinModRev(known+1), clientv3.WithKeysOnly())
+	resp, err := c.get(ctx, c.keys.first, clientv3.WithRange(c.keys.end), clientv3.WithMinModRev(known+1),
+		clientv3.WithKeysOnly())
 	if err != nil {
 		return goal{}, fmt.Errorf("read what has changed in etcd: %w", err)
 	}
-	g := goal{rev: resp.Header.GetRevision(), last: known, keys: resp.Count}
+	g := goal{rev: resp.Header.GetRevision(), last: known, count: resp.Count}
 	for _, kv := range resp.Kvs {
 		g.last = max(g.last, kv.ModRevision)
 	}
@@ -126,7 +126,7 @@ func (c *Catalog) reach(g goal) *View {
 	if v.Revision >= g.rev {
 		return v
 	}
-	if v.Revision < g.last || c.keys != g.keys {
+	if v.Revision < g.last || c.count != g.count {
 		return nil
 	}
 	v = c.model.edit().finish(g.rev)

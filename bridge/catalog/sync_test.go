@@ -162,13 +162,24 @@ func (e *etcd) random(r *rand.Rand) []clientv3.Op {
 	for range 1 + r.IntN(3) {
 		coll, part, db := int64(10+r.IntN(2)), int64(100+r.IntN(2)), int64(1+r.IntN(2))
 		key, value := catalogtest.PartitionKey(coll, part), catalogtest.Partition(part, coll, "p", r.IntN(4))
-		switch r.IntN(4) {
+		switch r.IntN(9) {
 		case 0:
 			key, value = catalogtest.CollectionKey(db, coll), catalogtest.Named(coll, db, "c", r.IntN(4)).Value()
 		case 1:
 			key, value = catalogtest.FieldKey(coll, part), catalogtest.Fields(catalogtest.Key("a"), catalogtest.Key("b"))[part]
 		case 2:
 			key, value = catalogtest.DatabaseKey(db), catalogtest.Database(db, "d", r.IntN(4), 1)
+		case 3:
+			key, value = catalogtest.AliasKey(db, "a"), catalogtest.Alias("a", db, coll, r.IntN(4))
+		case 4:
+			ix := catalogtest.Index{ID: part, Collection: coll, Field: 100, Name: "i", Deleted: r.IntN(2) == 0}
+			key, value = catalogtest.IndexKey(coll, part), ix.Value()
+		case 5:
+			key, value = catalogtest.LoadKey(coll), catalogtest.Load(coll, 1, 1+r.IntN(2), 1+r.IntN(2))
+		case 6:
+			key, value = catalogtest.PartitionLoadKey(coll, part), catalogtest.PartitionLoad(coll, part, 1+r.IntN(2))
+		case 7: // not read, the second not even watched
+			key, value = []string{"querycoord-replica/10/1", "segment-index/10/1"}[r.IntN(2)], []byte("x")
 		}
 		switch r.IntN(4) {
 		case 0:

@@ -16,6 +16,7 @@ type View struct {
 	Revision    int64
 	Databases   map[int64]*Database
 	Collections map[int64]*Collection
+	Aliases     map[AliasKey]*Alias
 	// Unreadable says, by etcd key, what could not be decoded. The object, and for a key of a field or a function the
 	// collection, is left out of the view; but it is not gone, see CollectionGone. Nil as a rule.
 	Unreadable map[string]error
@@ -31,7 +32,7 @@ type Database struct {
 	Created uint64 // TSO; 0 when the source has noted no time
 }
 
-// Collection is one collection of the source, with its partitions.
+// Collection is one collection of the source, with its partitions, its indexes and what of it is loaded.
 type Collection struct {
 	ID         int64
 	DatabaseID int64 // the database may be absent from the view, being dropped before a collection that is Dropping
@@ -48,6 +49,8 @@ type Collection struct {
 	Consistency commonpb.ConsistencyLevel
 	Properties  []*commonpb.KeyValuePair
 	Partitions  map[int64]*Partition
+	Indexes     map[int64]*Index
+	Load        *Load // nil when nothing of it is loaded
 }
 
 // Partition is one partition of a Collection.
@@ -93,9 +96,7 @@ func (v *View) DatabaseGone(id int64) bool {
 
 // CollectionGone reports whether the view knows that there is no such collection, like DatabaseGone.
 func (v *View) CollectionGone(id int64) bool {
-	return v.Collections[id] == nil && !v.unreadable(func(o object) bool {
-		return o.kind != kindPartition && o.collection() == id
-	})
+	return v.Collections[id] == nil && !v.unreadable(func(o object) bool { return o.vital() && o.collection() == id })
 }
 
 // PartitionGone reports whether the view knows that there is no such partition of the collection, like DatabaseGone.
@@ -105,7 +106,7 @@ func (v *View) PartitionGone(collection, id int64) bool {
 		return v.CollectionGone(collection)
 	}
 	return c.Partitions[id] == nil && !v.unreadable(func(o object) bool {
-		return o.kind == kindPartition && o.parent == collection && o.id == id
+		return o == object{kind: kindPartition, parent: collection, id: id}
 	})
 }
 

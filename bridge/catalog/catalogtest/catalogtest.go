@@ -1,4 +1,4 @@
-// Package catalogtest writes Milvus's meta as Milvus writes it, for tests: keys below root-coord/ and their values, of
+// Package catalogtest writes Milvus's meta as Milvus writes it, for tests: keys below {root}/{meta}/ and their values, of
 // versions and in states that no server at hand can be made to produce.
 //
 // What flows in are plain values; what flows out are bytes for etcd.
@@ -16,7 +16,7 @@ import (
 // Tombstone is the value of a key that Milvus has dropped.
 const Tombstone = "\xe2\x9b\xbc"
 
-// The states of collections and partitions. Databases have the same, plus one.
+// The states of collections, partitions and aliases. Databases have the same, plus one.
 const (
 	Created = iota
 	Creating
@@ -24,24 +24,60 @@ const (
 	Dropped
 )
 
+// The states of loads, and the kinds of a collection's.
+const (
+	Loading = 1
+	Loaded  = 2
+
+	LoadPartitions = 1
+	LoadCollection = 2
+)
+
 // DatabaseKey is the key of a database.
-func DatabaseKey(id int64) string { return fmt.Sprintf("database/db-info/%d", id) }
+func DatabaseKey(id int64) string { return fmt.Sprintf("root-coord/database/db-info/%d", id) }
 
 // CollectionKey is the key of a collection.
-func CollectionKey(db, id int64) string { return fmt.Sprintf("database/collection-info/%d/%d", db, id) }
+func CollectionKey(db, id int64) string {
+	return fmt.Sprintf("root-coord/database/collection-info/%d/%d", db, id)
+}
 
 // LegacyCollectionKey is the key that a collection had before Milvus 2.2.9.
-func LegacyCollectionKey(id int64) string { return fmt.Sprintf("collection/%d", id) }
+func LegacyCollectionKey(id int64) string { return fmt.Sprintf("root-coord/collection/%d", id) }
 
 // FieldKey is the key of a collection's field.
-func FieldKey(collection, id int64) string { return fmt.Sprintf("fields/%d/%d", collection, id) }
+func FieldKey(collection, id int64) string {
+	return fmt.Sprintf("root-coord/fields/%d/%d", collection, id)
+}
 
 // FunctionKey is the key of a collection's function.
-func FunctionKey(collection, id int64) string { return fmt.Sprintf("functions/%d/%d", collection, id) }
+func FunctionKey(collection, id int64) string {
+	return fmt.Sprintf("root-coord/functions/%d/%d", collection, id)
+}
 
 // PartitionKey is the key of a collection's partition.
 func PartitionKey(collection, id int64) string {
-	return fmt.Sprintf("partitions/%d/%d", collection, id)
+	return fmt.Sprintf("root-coord/partitions/%d/%d", collection, id)
+}
+
+// AliasKey is the key of an alias.
+func AliasKey(db int64, name string) string {
+	return fmt.Sprintf("root-coord/database/aliases/%d/%s", db, name)
+}
+
+// LegacyAliasKey is the key that an alias had before Milvus 2.2.9.
+func LegacyAliasKey(name string) string { return "root-coord/aliases/" + name }
+
+// IndexKey is the key of a collection's index.
+func IndexKey(collection, id int64) string { return fmt.Sprintf("field-index/%d/%d", collection, id) }
+
+// LoadKey is the key of a collection's load state.
+func LoadKey(collection int64) string {
+	return fmt.Sprintf("querycoord-collection-loadinfo/%d", collection)
+}
+
+// PartitionLoadKey is the key of a partition's load state.
+func PartitionLoadKey(collection, id int64) string {
+	return fmt.Sprintf("querycoord-partition-loadinfo/%d/%d", collection, id)
 }
 
 // Database is an etcdpb.DatabaseInfo. Created is in nanoseconds, as Milvus has it.
@@ -105,6 +141,60 @@ func Partition(id, collection int64, name string, state int) []byte {
 	return number(b, 5, uint64(state))
 }
 
+// Alias is an etcdpb.AliasInfo.
+func Alias(name string, db, collection int64, state int) []byte {
+	var b []byte
+	b = text(b, 1, name)
+	b = number(b, 2, uint64(collection))
+	b = number(b, 3, uint64(collection)<<18)
+	b = number(b, 4, uint64(state))
+	return number(b, 5, uint64(db))
+}
+
+// Index is what goes into an indexpb.FieldIndex.
+type Index struct {
+	ID, Collection, Field          int64
+	Name                           string
+	TypeParams, Params, UserParams []*commonpb.KeyValuePair
+	Auto, Deleted                  bool
+}
+
+// Value is the index as an indexpb.FieldIndex.
+func (ix Index) Value() []byte {
+	var in []byte
+	in = number(in, 1, uint64(ix.Collection))
+	in = number(in, 2, uint64(ix.Field))
+	in = text(in, 3, ix.Name)
+	in = number(in, 4, uint64(ix.ID))
+	for i, kvs := range [][]*commonpb.KeyValuePair{ix.TypeParams, ix.Params, ix.UserParams} {
+		for _, kv := range kvs {
+			in = message(in, []protowire.Number{5, 6, 12}[i], kv)
+		}
+	}
+	in = flag(in, 11, ix.Auto)
+	b := text(nil, 1, string(in))
+	b = flag(b, 2, ix.Deleted)
+	return number(b, 3, uint64(ix.ID)<<18)
+}
+
+// Load is a querypb.CollectionLoadInfo, as of Milvus 2.3.
+func Load(collection int64, replicas, state, kind int) []byte {
+	var b []byte
+	b = number(b, 1, uint64(collection))
+	b = number(b, 3, uint64(replicas))
+	b = number(b, 4, uint64(state))
+	b = text(b, 5, string(number(number(nil, 1, 101), 2, 1))) // field_indexID, a map
+	return number(b, 6, uint64(kind))
+}
+
+// PartitionLoad is a querypb.PartitionLoadInfo.
+func PartitionLoad(collection, id int64, state int) []byte {
+	var b []byte
+	b = number(b, 1, uint64(collection))
+	b = number(b, 2, uint64(id))
+	return number(b, 4, uint64(state))
+}
+
 // Fields are the values of a collection's field keys by field id: RowID, Timestamp, and the given ones from 100 on.
 func Fields(user ...*schemapb.FieldSchema) map[int64][]byte {
 	all := []*schemapb.FieldSchema{
@@ -149,6 +239,10 @@ func number(b []byte, num protowire.Number, v uint64) []byte {
 		return b // as proto3 has it
 	}
 	return protowire.AppendVarint(protowire.AppendTag(b, num, protowire.VarintType), v)
+}
+
+func flag(b []byte, num protowire.Number, v bool) []byte {
+	return number(b, num, protowire.EncodeBool(v))
 }
 
 func text(b []byte, num protowire.Number, s string) []byte {
