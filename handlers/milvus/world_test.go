@@ -143,9 +143,15 @@ func (w *world) load(ref handlers.Ref, vector, metric string) {
 		ExtraParams: []*commonpb.KeyValuePair{{Key: "index_type", Value: index}, {Key: "metric_type", Value: metric}},
 	})
 	w.said(s, err)
-	s, err = w.look.LoadCollection(w.t.Context(), &milvuspb.LoadCollectionRequest{
-		DbName: ref.Database, CollectionName: ref.Collection, ReplicaNumber: 1,
-	})
+	// A server that has just been started again refuses for some seconds: its parts have yet to find one another.
+	for end := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
+		s, err = w.look.LoadCollection(w.t.Context(), &milvuspb.LoadCollectionRequest{
+			DbName: ref.Database, CollectionName: ref.Collection, ReplicaNumber: 1,
+		})
+		if err == nil && s.GetErrorCode() == commonpb.ErrorCode_Success || time.Now().After(end) {
+			break
+		}
+	}
 	w.said(s, err)
 	w.loaded(ref)
 }
