@@ -82,13 +82,8 @@ func (r *bench) load(c client.Client, name string) {
 // write is the SDK's Insert or Upsert.
 type write = func(ctx context.Context, collection, partition string, columns ...entity.Column) (entity.Column, error)
 
-// insertLoop is the plain Go-SDK loop that everything is compared with: calls of 5,000 rows, one after the other.
-func (r *bench) insertLoop(c client.Client, name string, dim, calls int) time.Duration {
-	r.t.Helper()
-	return r.loop(c.Insert, name, dim, calls)
-}
-
-// loop makes the calls and says how long they took.
+// loop is the plain Go-SDK loop that everything is compared with: calls of 5,000 rows, one after the other. It says how
+// long they took.
 func (r *bench) loop(write write, name string, dim, calls int) time.Duration {
 	r.t.Helper()
 	const rows = 5000
@@ -131,11 +126,11 @@ func TestFlow(t *testing.T) {
 	const dim, calls = 128, 60
 	name := fmt.Sprintf("bench_flow_%d", time.Now().Unix())
 	r.collection(r.target, name+"_plain", dim)
-	plain := calls * 5000 / r.insertLoop(r.target, name+"_plain", dim, calls).Seconds()
+	plain := calls * 5000 / r.loop(r.target.Insert, name+"_plain", dim, calls).Seconds()
 	r.collection(r.source, name, dim)
 	r.task(name)
 	began := time.Now()
-	r.insertLoop(r.source, name, dim, calls)
+	r.loop(r.source.Insert, name, dim, calls)
 	must(r.Tasks.Wait(t.Context(), "bench", control.WaitOptions{}))(t)
 	rate := calls * 5000 / time.Since(began).Seconds()
 	report(t, "flow_128", map[string]float64{"rows_per_s": rate, "plain": plain, "ratio": rate / plain})

@@ -31,7 +31,7 @@ func TestRead(t *testing.T) {
 			rows := calls * 5000
 			name := fmt.Sprintf("bench_read_%d_%d", dim, time.Now().Unix())
 			b.collection(b.source, name, int64(dim))
-			written := float64(rows) / b.insertLoop(b.source, name, dim, calls).Seconds()
+			written := float64(rows) / b.loop(b.source.Insert, name, dim, calls).Seconds()
 			b.Start("control")
 			bridge := b.Start("bridge")
 			began := time.Now()
