@@ -15,7 +15,7 @@ export KITESTREAM_TEST_MQ = $(MQ)
 GOTEST   = $(GO) test -tags servers -count=1 $(if $(RUN),-run '$(RUN)') $(if $(VERBOSE),-v)
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt vet lint tidy vuln unit test e2e crash bench demo servers clean
+.PHONY: help build check fmt vet lint tidy vuln unit test e2e crash bench fuzz demo servers clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,10 @@ crash: build servers ## the crash and zombie tests alone, with 20 deaths of each
 
 bench: build servers ## rows per second and delay, beside a plain SDK loop
 	$(WITH) $(GOTEST) -v -p 1 -timeout 30m ./test/bench/...
+
+fuzz: ## every decoder fuzzed for FUZZTIME (5m) each; what breaks one is kept as a seed (FUZZ=regexp chooses)
+	@mkdir -p bin
+	.tools/fuzz
 
 demo: build ## a task from a real Milvus to a real Milvus, compared row by row (KEEP=1 leaves it running)
 	$(GO) run ./test/demo $(if $(KEEP),-keep)
