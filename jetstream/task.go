@@ -144,6 +144,7 @@ func (s TaskSpec) Validate() error {
 	if len(s.Targets) == 0 {
 		p.add("targets", "there is none")
 	}
+	s.refuseUnbuilt(&p)
 	first := map[string]int{}
 	for i, t := range s.Targets {
 		at := fmt.Sprintf("targets[%d]", i)
@@ -155,6 +156,15 @@ func (s TaskSpec) Validate() error {
 		}
 	}
 	return errors.Join(p...)
+}
+
+// refuseUnbuilt refuses what a task may say and nothing acts on yet: a filter that is passed over would be worse.
+func (s TaskSpec) refuseUnbuilt(p *problems) {
+	for field, given := range map[string]bool{"map": len(s.Map) > 0, "rules": len(s.Rules) > 0, "leave": len(s.Leave) > 0, "rbac": s.RBAC} {
+		if given {
+			p.add(field, "is not supported yet; leave it out")
+		}
+	}
 }
 
 func (s Selection) validate(at string, p *problems) {
