@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"reflect"
-	"slices"
 	"testing"
 	"time"
 
@@ -97,19 +96,15 @@ func TestParseEventRefuses(t *testing.T) {
 	}
 }
 
-func TestKindsTravel(t *testing.T) {
-	barriers := []jetstream.Kind{jetstream.DropCollection, jetstream.DropDatabase, jetstream.DropPartition, jetstream.Flush, jetstream.RenameCollection}
-	var got []jetstream.Kind
+func TestBarriers(t *testing.T) {
 	for _, k := range allKinds {
-		if k.Barrier() {
-			got = append(got, k)
+		want := k == jetstream.DropCollection || k == jetstream.DropPartition || k == jetstream.DropDatabase
+		if k.Barrier() != want {
+			t.Errorf("%s: Barrier = %v", k, k.Barrier())
 		}
-		if k.Rows() && k.Barrier() || k.Setting() && (k.Rows() || k.Barrier()) {
-			t.Errorf("%s travels in more than one way", k)
+		if k.Rows() && k.Barrier() {
+			t.Errorf("%s has rows and is a barrier", k)
 		}
-	}
-	if !slices.Equal(got, barriers) {
-		t.Errorf("barriers = %v, want %v", got, barriers)
 	}
 }
 
