@@ -9,43 +9,10 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Kind says what an Event changes. It is the last token of the event's subject and, behind the prefix
-// "io.milvus.", its CloudEvents type.
-type Kind string
-
-// The kinds of event. Insert and Delete carry rows and travel on one lane; every other kind travels on all lanes.
+// The lane numbers that mean more, or are no lane. Lanes count from 0.
 const (
-	Insert           Kind = "insert"            // body: msgpb.InsertRequest, rows of one partition
-	Delete           Kind = "delete"            // body: msgpb.DeleteRequest, primary keys
-	CreateDatabase   Kind = "create_database"   // body: milvuspb.CreateDatabaseRequest
-	DropDatabase     Kind = "drop_database"     // body: milvuspb.DropDatabaseRequest; a barrier
-	CreateCollection Kind = "create_collection" // body: milvuspb.CreateCollectionRequest
-	DropCollection   Kind = "drop_collection"   // body: milvuspb.DropCollectionRequest; a barrier
-	CreatePartition  Kind = "create_partition"  // body: milvuspb.CreatePartitionRequest
-	DropPartition    Kind = "drop_partition"    // body: milvuspb.DropPartitionRequest; a barrier
-	Fence            Kind = "fence"             // no body, on no lane: a bridge has taken the stream over
-)
+	SettingsLane = 0 // the lane of settings: every task has it
 
-// Barrier reports whether every lane must have reached the event before it is carried out, once.
-func (k Kind) Barrier() bool {
-	return k == DropCollection || k == DropPartition || k == DropDatabase
-}
-
-// Rows reports whether the event carries rows (Insert) or keys (Delete) of one lane.
-func (k Kind) Rows() bool { return k == Insert || k == Delete }
-
-// known reports whether this version knows the kind. An event of any other kind is parked, never guessed at.
-func (k Kind) known() bool {
-	switch k {
-	case Insert, Delete, CreateDatabase, DropDatabase, CreateCollection, DropCollection, CreatePartition,
-		DropPartition, Fence:
-		return true
-	}
-	return false
-}
-
-// The lane numbers that are no lane. Lanes count from 0.
-const (
 	AllLanes = -1 // the event is stored once and every lane's consumer is given it
 	NoLane   = -2 // the event is for bridges only; no lane's consumer is given it
 )
@@ -106,18 +73,6 @@ const (
 	hdrChannels     = "ce-channels"
 	typePrefix      = "io.milvus."
 )
-
-// dataSchemas names the protobuf message in each kind's body.
-var dataSchemas = map[Kind]string{
-	Insert:           "milvus.proto.msg.InsertRequest",
-	Delete:           "milvus.proto.msg.DeleteRequest",
-	CreateDatabase:   "milvus.proto.milvus.CreateDatabaseRequest",
-	DropDatabase:     "milvus.proto.milvus.DropDatabaseRequest",
-	CreateCollection: "milvus.proto.milvus.CreateCollectionRequest",
-	DropCollection:   "milvus.proto.milvus.DropCollectionRequest",
-	CreatePartition:  "milvus.proto.milvus.CreatePartitionRequest",
-	DropPartition:    "milvus.proto.milvus.DropPartitionRequest",
-}
 
 // Physical is the wall-clock part of a source timestamp.
 func Physical(ts uint64) time.Time { return time.UnixMilli(int64(ts >> 18)).UTC() }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -96,15 +97,19 @@ func TestParseEventRefuses(t *testing.T) {
 	}
 }
 
-func TestBarriers(t *testing.T) {
+func TestKindsTravel(t *testing.T) {
+	barriers := []jetstream.Kind{jetstream.DropCollection, jetstream.DropDatabase, jetstream.DropPartition, jetstream.Flush, jetstream.RenameCollection}
+	var got []jetstream.Kind
 	for _, k := range allKinds {
-		want := k == jetstream.DropCollection || k == jetstream.DropPartition || k == jetstream.DropDatabase
-		if k.Barrier() != want {
-			t.Errorf("%s: Barrier = %v", k, k.Barrier())
+		if k.Barrier() {
+			got = append(got, k)
 		}
-		if k.Rows() && k.Barrier() {
-			t.Errorf("%s has rows and is a barrier", k)
+		if k.Rows() && k.Barrier() || k.Setting() && (k.Rows() || k.Barrier()) {
+			t.Errorf("%s travels in more than one way", k)
 		}
+	}
+	if !slices.Equal(got, barriers) {
+		t.Errorf("barriers = %v, want %v", got, barriers)
 	}
 }
 

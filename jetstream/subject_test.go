@@ -9,10 +9,7 @@ import (
 	"kitestream/jetstream"
 )
 
-var allKinds = []jetstream.Kind{
-	jetstream.Insert, jetstream.Delete, jetstream.CreateDatabase, jetstream.DropDatabase, jetstream.CreateCollection,
-	jetstream.DropCollection, jetstream.CreatePartition, jetstream.DropPartition, jetstream.Fence,
-}
+var allKinds = jetstream.Kinds()
 
 func TestSubjects(t *testing.T) {
 	e := &jetstream.Event{Kind: jetstream.Insert, Channel: "by-dev-rootcoord-dml_0", Lane: 3, Database: "default", Collection: "books"}

@@ -19,6 +19,9 @@ type TargetSpec struct {
 	TokenEnv string `json:"token_env,omitempty"`
 	// TokenFile names the file on the workers that holds the token.
 	TokenFile string `json:"token_file,omitempty"`
+	// UsersFile names the file on the workers that holds passwords for users that are made there, a YAML map of user to
+	// password, for a task with rbac: the source's own are in its etcd as hashes only.
+	UsersFile string `json:"users_file,omitempty"`
 }
 
 func (t TargetSpec) validate(at string, p *problems) {

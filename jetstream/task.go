@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"time"
 
 	yamlv2 "go.yaml.in/yaml/v2"
@@ -25,7 +26,27 @@ type TaskSpec struct {
 	Lanes int `json:"lanes"`
 	// Targets are the clusters that follow. At least one.
 	Targets []TargetSpec `json:"targets"`
+
+	// Map says where on the targets collections land that are not to keep their names. The first that fits counts.
+	Map []Mapping `json:"map,omitempty"`
+	// Rules say what of a collection is replicated. The first that fits counts; a collection that none fits is replicated whole.
+	Rules []Rule `json:"rules,omitempty"`
+	// Leave names what the targets' owners see to by themselves: any of LeaveLoad, LeaveIndex, LeaveAlias, LeaveProperties.
+	Leave []string `json:"leave,omitempty"`
+	// RBAC has users, roles and privileges replicated too, all that the source has.
+	RBAC bool `json:"rbac,omitempty"`
 }
+
+// What a task may leave to the targets' owners.
+const (
+	LeaveLoad       = "load"       // which collections and partitions are loaded, and in how many replicas
+	LeaveIndex      = "index"      // indexes and their parameters
+	LeaveAlias      = "alias"      // aliases
+	LeaveProperties = "properties" // properties of databases, collections and fields after their creation
+)
+
+// Leaves reports whether the task leaves that to the targets' owners.
+func (s TaskSpec) Leaves(what string) bool { return slices.Contains(s.Leave, what) }
 
 // Selection selects collections of one database.
 type Selection struct {
@@ -123,6 +144,7 @@ func (s TaskSpec) Validate() error {
 	if len(s.Targets) == 0 {
 		p.add("targets", "there is none")
 	}
+	s.refuseUnbuilt(&p)
 	first := map[string]int{}
 	for i, t := range s.Targets {
 		at := fmt.Sprintf("targets[%d]", i)
@@ -134,6 +156,15 @@ func (s TaskSpec) Validate() error {
 		}
 	}
 	return errors.Join(p...)
+}
+
+// refuseUnbuilt refuses what a task may say and nothing acts on yet: a filter that is passed over would be worse.
+func (s TaskSpec) refuseUnbuilt(p *problems) {
+	for field, given := range map[string]bool{"map": len(s.Map) > 0, "rules": len(s.Rules) > 0, "leave": len(s.Leave) > 0, "rbac": s.RBAC} {
+		if given {
+			p.add(field, "is not supported yet; leave it out")
+		}
+	}
 }
 
 func (s Selection) validate(at string, p *problems) {
