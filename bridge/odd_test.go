@@ -130,7 +130,7 @@ func oddRun(t *testing.T, srv *jetstreamtest.Server, h *history, log *bytes.Buff
 	}
 	stop()
 	<-ended
-	return replay(ctx, t, js, spec)
+	return replay(ctx, t, js, spec).rows()
 }
 
 type parkedAll struct {

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,7 +64,7 @@ func (s *sequencer) rename(ctx context.Context, v *catalog.View, col *ledgerColl
 	if db == nil || to == col.qualified() && db.ID == col.DatabaseID {
 		return "", nil
 	}
-	if wait, err := s.ensureDatabase(ctx, v, db, max(ts, db.Created)); wait != "" || err != nil {
+	if wait, err := s.ensureDatabase(ctx, v, db, cmp.Or(ts, db.Created)); wait != "" || err != nil {
 		return wait, err
 	}
 	wait, err = s.vacate(ctx, v, naming{id: col.ID, name: to, databaseID: db.ID, ts: ts, path: append(path, col.ID)})
