@@ -103,9 +103,12 @@ func (b *Bridge) runParts(ctx context.Context, s *sequencer, saved *saver, pub *
 	defer stopFront()
 	readers, front := errgroup.WithContext(front)
 	s.start = func(c *channel) {
-		at := c.resume
+		at, last := c.resume, mq.Position("")
+		if c.done != nil {
+			last = c.done.position
+		}
 		readers.Go(func() error {
-			c.final <- c.read(front, b.cfg.Queue, at, s)
+			c.final <- c.read(front, at, last, s)
 			s.notify()
 			return nil
 		})

@@ -66,7 +66,7 @@ func (h *history) setting() {
 	if c == nil {
 		return
 	}
-	switch h.rng.IntN(9) {
+	switch h.rng.IntN(12) {
 	case 0:
 		h.renameSome(c)
 	case 1:
@@ -81,7 +81,11 @@ func (h *history) setting() {
 		h.loadSome(c)
 	case 7:
 		h.alias(c)
-	case 8:
+	case 8, 9:
+		h.index(c)
+	case 10:
+		h.loadSome(c)
+	case 11:
 		c.db.properties.add(h.ts, h.someProperties(c.db.properties.last()))
 	}
 }
@@ -152,7 +156,7 @@ func (h *history) addField(c *simCollection) {
 
 // index drops an index, or alters it, or makes one where the field has none.
 func (h *history) index(c *simCollection) {
-	field := []int64{101, 102}[h.rng.IntN(2)]
+	field := []int64{101, 102, 102}[h.rng.IntN(3)]
 	is := maps.Clone(c.indexes.last())
 	if is == nil {
 		is = map[int64]*catalog.Index{}

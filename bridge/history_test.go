@@ -97,6 +97,17 @@ func newHistory(seed uint64, steps int) *history {
 	return h
 }
 
+// begin is when there first is a collection that the tasks select: before that nothing is read, so that nothing more is
+// shown either.
+func (h *history) begin() uint64 {
+	for _, c := range h.cols {
+		if c.name != "x1" {
+			return c.created
+		}
+	}
+	return h.ts
+}
+
 func (h *history) id() int64 { h.ids++; return h.ids }
 
 func (h *history) step() {
@@ -112,13 +123,13 @@ func (h *history) step() {
 		h.dropPartition()
 	case n < 18:
 		h.databases()
-	case n < 28:
+	case n < 38:
 		h.setting()
-	case n < 50:
+	case n < 60:
 		h.insert()
-	case n < 65:
+	case n < 72:
 		h.upsert()
-	case n < 80:
+	case n < 84:
 		h.remove()
 	default:
 		h.tick(h.ts - uint64(h.rng.IntN(60))<<18)

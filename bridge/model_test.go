@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/milvus-io/milvus-proto/go-api/v2/commonpb"
@@ -112,7 +113,7 @@ func (m *model) apply(e *jetstream.Event) {
 	switch e.Kind {
 	case jetstream.DropDatabase:
 		for name := range m.cols {
-			m.must(name[:len(e.Database)+1] != e.Database+".", "the database has %s", name)
+			m.must(!strings.HasPrefix(name, e.Database+"."), "the database has %s", name)
 		}
 		delete(m.dbs, e.Database)
 	case jetstream.AlterDatabase:
@@ -152,7 +153,7 @@ func (m *model) mustBeFree(db, name string) {
 
 func (m *model) aliasesOf(e *jetstream.Event) (out []string) {
 	for alias, name := range m.aliases {
-		if name == e.Collection && alias[:len(e.Database)+1] == e.Database+"." {
+		if name == e.Collection && strings.HasPrefix(alias, e.Database+".") {
 			out = append(out, alias)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
@@ -31,11 +32,13 @@ type saver struct {
 	resumes   map[string]Resume // as last read or written
 	last      time.Time
 	jobs      chan saveJob
+	begun     atomic.Int64 // how often begin was called
 }
 
 type saveJob struct {
 	ledger  *savedLedger // nil: unchanged
 	resumes map[string]Resume
+	begun   int64 // when they were taken: a channel that has been opened since is not among them
 }
 
 // savedResumes is the record of the channels' resume points.
@@ -214,8 +217,10 @@ func (v *saver) save(s *sequencer) {
 		if led != nil {
 			led.Seq = seq
 		}
+		job := saveJob{ledger: led, begun: v.begun.Load()}
+		job.resumes = s.progress.resumes()
 		select {
-		case v.jobs <- saveJob{ledger: led, resumes: s.progress.resumes()}:
+		case v.jobs <- job:
 		default: // NATS is slow; the next one says more
 			if led != nil {
 				s.progress.dirty()
@@ -259,6 +264,7 @@ func (v *saver) run(ctx context.Context, warn func(error)) error {
 
 // begin writes the resume points at once: a channel's first one is nowhere else until it has published something.
 func (v *saver) begin(ctx context.Context, resumes map[string]Resume) error {
+	v.begun.Add(1)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.putResumes(ctx, resumes)
@@ -300,6 +306,9 @@ func (v *saver) write(ctx context.Context, j saveJob) error {
 		if err := v.put(ctx, v.ledgerKey(), j.ledger); err != nil {
 			return err
 		}
+	}
+	if j.begun != v.begun.Load() {
+		return nil // begin wrote what is newer, and a channel's only resume point
 	}
 	return v.putResumes(ctx, j.resumes)
 }

@@ -99,12 +99,14 @@ func (r *simReader) Next(ctx context.Context) (mq.Message, error) {
 
 func (r *simReader) Close() error { return nil }
 
+const simSeeds = 300
+
 // TestEverythingOnceInOrder runs bridges over made-up histories, kills them at random points of their progress, and
 // applies what is on the stream to a strict model: every event once, nothing created twice or written to before it is
 // there, and in the end the source's rows exactly (Guarantees 1 to 3).
 func TestEverythingOnceInOrder(t *testing.T) {
 	srv := jetstreamtest.Run(t)
-	for seed := range uint64(30) {
+	for seed := range uint64(simSeeds) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { simulate(t, srv, seed) })
 	}
 }
@@ -121,8 +123,8 @@ func simulate(t *testing.T, srv *jetstreamtest.Server, seed uint64) {
 	spec := jetstream.TaskSpec{Name: fmt.Sprintf("sim%d", seed), Source: "default", Lanes: 1 + rng.IntN(4), Select: []jetstream.Selection{
 		{Database: "default", Collections: []string{"*"}, Exclude: []string{"x*"}}, {Database: "other", Collections: []string{"*"}, Exclude: []string{"x*"}}},
 		Targets: []jetstream.TargetSpec{{Name: "t", URI: "http://127.0.0.1:1"}}}
-	start, lead := uint64(0), uint64(rng.IntN(2))*h.ts/4
-	if rng.IntN(2) == 0 {
+	start, lead := h.begin(), uint64(rng.IntN(2))*h.ts/4
+	if rng.IntN(3) == 0 {
 		start = h.ts // the task is created when all has happened: etcd shows the end only
 	}
 	meta, epoch := newSimMeta(h, start, lead), uint64(0)
@@ -193,9 +195,13 @@ func (s simulation) finish(ctx context.Context, t *testing.T, epoch uint64) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan error, 1)
-	go func() { ended <- b.Run(ctx) }()
+	go func() {
+		defer cancel()
+		ended <- b.Run(ctx)
+	}()
 	if err := b.Sync(ctx); err != nil {
-		t.Fatal(err)
+		cancel()
+		t.Fatal(err, <-ended)
 	}
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
