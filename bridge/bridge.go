@@ -13,6 +13,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
+	"kitestream/bridge/catalog"
 	"kitestream/bridge/mq"
 	"kitestream/jetstream"
 )
@@ -102,9 +103,12 @@ func (b *Bridge) runParts(ctx context.Context, s *sequencer, saved *saver, pub *
 	defer stopFront()
 	readers, front := errgroup.WithContext(front)
 	s.start = func(c *channel) {
-		at := c.resume
+		at, last := c.resume, mq.Position("")
+		if c.done != nil {
+			last = c.done.position
+		}
 		readers.Go(func() error {
-			c.final <- c.read(front, b.cfg.Queue, at, s)
+			c.final <- c.read(front, at, last, s)
 			s.notify()
 			return nil
 		})
@@ -148,7 +152,7 @@ func (b *Bridge) restore(ctx context.Context, saved *saver, pub *jetstream.Publi
 	if err != nil {
 		return nil, err
 	}
-	err = jetstream.Scan(ctx, b.cfg.JS, name, []string{jetstream.AllLanesSubjects(name)}, seq+1, led.apply)
+	err = jetstream.Scan(ctx, b.cfg.JS, name, []string{jetstream.ChannelSubjects(name, jetstream.CatalogChannel)}, seq+1, led.apply)
 	if err != nil {
 		return nil, fmt.Errorf("read the schema's history: %w", err)
 	}
@@ -156,7 +160,7 @@ func (b *Bridge) restore(ctx context.Context, saved *saver, pub *jetstream.Publi
 		task: b.cfg.Task.Spec, queue: b.cfg.Queue, meta: b.cfg.Meta, pub: pub, metrics: b.cfg.Metrics,
 		log: b.cfg.Log.With("task", name), ledger: led, progress: b.progress,
 		channels: map[string]*channel{}, sums: map[sumKey]uint64{}, foreign: newForeign(),
-		odd: map[commonpb.MsgType]bool{}, wake: make(chan struct{}, 1), blocked: map[string]string{},
+		odd: map[commonpb.MsgType]bool{}, wake: make(chan struct{}, 1), blocked: map[string]string{}, settled: map[int64]*catalog.Collection{},
 		park:   func(ctx context.Context, p jetstream.Parked) error { return jetstream.Park(ctx, b.cfg.JS, p) },
 		rowSum: b.rowSum,
 		opened: func(ctx context.Context) error { return saved.begin(ctx, b.progress.resumes()) },
@@ -201,17 +205,20 @@ func (b *Bridge) restoreChannel(ctx context.Context, name string, at Resume) (*c
 	return c, nil
 }
 
-// rowSum is how many rows of a collection the stream holds for a lane.
+// rowSum is how many rows of a collection the stream holds for a lane, under its name and under those it had before.
 func (b *Bridge) rowSum(ctx context.Context, col *ledgerCollection, lane int) (uint64, error) {
-	task := b.cfg.Task.Spec.Name
-	e, err := jetstream.LastEvent(ctx, b.cfg.JS, task, jetstream.CollectionSubjects(task, lane, col.Database, col.Name)[0])
-	if errors.Is(err, jetstream.ErrNotFound) || err == nil && e.CollectionID != col.ID {
-		return 0, nil
+	task, sum := b.cfg.Task.Spec.Name, col.Sums[lane]
+	for _, filter := range jetstream.RowSubjects(task, lane, col.Database, col.Name) {
+		e, err := jetstream.LastEvent(ctx, b.cfg.JS, task, filter)
+		if errors.Is(err, jetstream.ErrNotFound) || err == nil && e.CollectionID != col.ID {
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		sum = max(sum, e.RowSum)
 	}
-	if err != nil {
-		return 0, err
-	}
-	return e.RowSum, nil
+	return sum, nil
 }
 
 // notify wakes the sequencer.

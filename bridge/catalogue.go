@@ -17,54 +17,63 @@ import (
 // syncTimeout bounds one question to the source's etcd; the channel that asked waits and asks again.
 const syncTimeout = 2 * time.Second
 
-// The names that Milvus gives by itself, on the target as on the source.
+// The names that Milvus gives by itself, on the target as on the source, and the id of that database.
 const (
-	defaultDatabase  = "default"
-	defaultPartition = "_default"
+	defaultDatabase   = "default"
+	defaultDatabaseID = 1
+	defaultPartition  = "_default"
 )
 
-// catalogue takes into account what the queue does not tell: databases, partitions without rows, and the channels of
-// collections that are new. Each object is published not before its own time, as far as the channels show the time.
+// catalogue takes into account what the queue does not tell: databases, partitions without rows, names, settings, and the
+// channels of collections that are new. What has a time in the queue is published not before it, as far as the channels show
+// the time. What is to go goes before what takes its place.
 func (s *sequencer) catalogue(ctx context.Context) error {
 	v := s.meta.View()
 	if v.Revision == s.seen && s.waiting == 0 {
 		return nil
 	}
 	waiting := 0
+	for _, step := range []func(context.Context, *catalog.View) (int, error){
+		s.dropAliases, s.databases, s.renames, s.goneDatabases, s.openNewChannels, s.unmade, s.settleAll, s.nameAliases,
+	} {
+		n, err := step(ctx, v)
+		if err != nil {
+			return err
+		}
+		waiting += n
+	}
+	s.seen, s.waiting = v.Revision, waiting
+	s.progress.catalogued(v.Revision, s.waiting)
+	return nil
+}
+
+// databases publishes databases that are new, and the properties of all.
+func (s *sequencer) databases(ctx context.Context, v *catalog.View) (waiting int, err error) {
 	for _, id := range slices.Sorted(maps.Keys(v.Databases)) {
 		db := v.Databases[id]
 		if db.State != catalog.Created || !s.task.SelectsDatabase(db.Name) {
 			continue
 		}
-		wait, err := s.ensureDatabase(ctx, db, db.Created)
+		wait, err := s.ensureDatabase(ctx, v, db, db.Created)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if wait != "" {
 			waiting++
+			continue
+		}
+		if err := s.alterDatabase(ctx, db); err != nil {
+			return 0, err
 		}
 	}
-	gone, err := s.goneDatabases(ctx, v)
-	if err != nil {
-		return err
-	}
-	if err := s.openNewChannels(ctx, v); err != nil {
-		return err
-	}
-	n, err := s.newPartitions(ctx, v)
-	if err != nil {
-		return err
-	}
-	s.seen, s.waiting = v.Revision, waiting+gone+n
-	s.progress.catalogued(v.Revision, s.waiting)
-	return nil
+	return waiting, nil
 }
 
 // goneDatabases publishes the drop of databases that etcd no longer has. It returns how many have to wait for the drop
 // of their collections, which the channels tell.
 func (s *sequencer) goneDatabases(ctx context.Context, v *catalog.View) (waiting int, err error) {
 	for _, id := range slices.Sorted(maps.Keys(s.ledger.databases)) {
-		if !v.DatabaseGone(id) && (v.Databases[id] == nil || v.Databases[id].State == catalog.Created) {
+		if id == defaultDatabaseID || !v.DatabaseGone(id) && (v.Databases[id] == nil || v.Databases[id].State == catalog.Created) {
 			continue
 		}
 		if len(s.ledger.collectionsOf(id)) > 0 {
@@ -84,14 +93,15 @@ func (s *sequencer) lookAgain() {
 	s.progress.catalogued(0, s.waiting)
 }
 
-// ensureDatabase publishes a database's creation, at a time, unless that has been done.
-func (s *sequencer) ensureDatabase(ctx context.Context, db *catalog.Database, ts uint64) (wait string, err error) {
+// ensureDatabase publishes a database's creation unless that has been done. An older one of its name goes first, from which
+// everything had gone by the time ts.
+func (s *sequencer) ensureDatabase(ctx context.Context, v *catalog.View, db *catalog.Database, ts uint64) (wait string, err error) { //nolint:revive // four that are all different
 	if db.Name == defaultDatabase || s.ledger.databases[db.ID] != nil {
 		return "", nil
 	}
 	if old := s.ledger.databaseNamed(db.Name); old != nil {
 		for _, col := range s.ledger.collectionsOf(old.ID) {
-			if wait, err := s.succeed(ctx, col, ts); wait != "" || err != nil {
+			if wait, err := s.leave(ctx, v, col, db, ts); wait != "" || err != nil {
 				return wait, err
 			}
 		}
@@ -99,7 +109,7 @@ func (s *sequencer) ensureDatabase(ctx context.Context, db *catalog.Database, ts
 			return "", err
 		}
 	}
-	body, err := proto.Marshal(&milvuspb.CreateDatabaseRequest{DbName: db.Name})
+	body, err := proto.Marshal(&milvuspb.CreateDatabaseRequest{DbName: db.Name, Properties: altering(nil, properties(db.Properties)).set})
 	if err != nil {
 		return "", err
 	}
@@ -131,16 +141,14 @@ func (s *sequencer) now() uint64 {
 
 // openNewChannels begins to read the channels of selected collections that are not being read: each from the oldest of
 // its collections' starts. Channels that are being read come to a new collection by themselves.
-func (s *sequencer) openNewChannels(ctx context.Context, v *catalog.View) error {
+func (s *sequencer) openNewChannels(ctx context.Context, v *catalog.View) (int, error) {
 	var cols []*catalog.Collection
 	for _, id := range slices.Sorted(maps.Keys(v.Collections)) {
-		col := v.Collections[id]
-		db := v.Databases[col.DatabaseID]
-		if col.State == catalog.Created && db != nil && s.ledger.collections[id] == nil && s.task.Selects(db.Name, col.Name) {
-			cols = append(cols, col)
+		if s.expects(v, id) {
+			cols = append(cols, v.Collections[id])
 		}
 	}
-	return s.openChannels(ctx, cols...)
+	return 0, s.openChannels(ctx, cols...)
 }
 
 // openChannels begins to read those of the collections' channels that are not being read.
@@ -184,26 +192,23 @@ func (s *sequencer) earlier(begin map[string]mq.Position, ch string, col *catalo
 	return nil
 }
 
-// newPartitions publishes the creation of partitions that etcd shows and no row has named yet. It returns how many have
+// newPartitions publishes the creation of partitions that etcd shows and no row has named yet. It returns how many
 // have to wait: their own time must have come on every channel.
-func (s *sequencer) newPartitions(ctx context.Context, v *catalog.View) (waiting int, err error) {
-	for _, id := range slices.Sorted(maps.Keys(s.ledger.collections)) {
-		col, seen := s.ledger.collections[id], v.Collections[id]
-		if seen == nil || col.Keyed || col.Stopped != "" {
+func (s *sequencer) newPartitions(ctx context.Context, d difference) (waiting int, err error) {
+	if d.col.Keyed {
+		return 0, nil
+	}
+	for _, pid := range slices.Sorted(maps.Keys(d.seen.Partitions)) {
+		p := d.seen.Partitions[pid]
+		if p.State != catalog.Created || p.Name == defaultPartition || d.col.Partitions[pid] != "" {
 			continue
 		}
-		for _, pid := range slices.Sorted(maps.Keys(seen.Partitions)) {
-			p := seen.Partitions[pid]
-			if p.State != catalog.Created || p.Name == defaultPartition || col.Partitions[pid] != "" {
-				continue
-			}
-			wait, err := s.newPartition(ctx, col, pid, p)
-			if err != nil {
-				return 0, err
-			}
-			if wait {
-				waiting++
-			}
+		wait, err := s.newPartition(ctx, d.col, pid, p)
+		if err != nil {
+			return 0, err
+		}
+		if wait {
+			waiting++
 		}
 	}
 	return waiting, nil

@@ -57,9 +57,10 @@ func (c *channel) reached(ts uint64) bool {
 	return c.resume.TS >= ts
 }
 
-// read reads the channel from its resume point until ctx ends or the queue has a gap. s is told of each window.
-func (c *channel) read(ctx context.Context, q mq.Queue, at Resume, s *sequencer) error {
-	r, err := q.Open(ctx, c.name, at.Start)
+// read reads the channel from its resume point until ctx ends or the queue has a gap. s is told of each window. The message
+// that the last event on the stream came from is never left out, though its collection be foreign now, having been dropped.
+func (c *channel) read(ctx context.Context, at Resume, last mq.Position, s *sequencer) error {
+	r, err := s.queue.Open(ctx, c.name, at.Start)
 	if err != nil {
 		return fmt.Errorf("open channel %s at %q: %w", c.name, at.Start, err)
 	}
@@ -70,7 +71,7 @@ func (c *channel) read(ctx context.Context, q mq.Queue, at Resume, s *sequencer)
 		if err != nil {
 			return fmt.Errorf("read channel %s: %w", c.name, err)
 		}
-		if s.foreign.rowsIn(m.Properties) {
+		if m.Position != last && s.foreign.rowsIn(m.Properties) {
 			s.metrics.foreign.Inc()
 			continue
 		}

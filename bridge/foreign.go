@@ -22,6 +22,12 @@ func (f *foreign) add(collection int64) {
 	f.ids[collection] = true
 }
 
+func (f *foreign) remove(collection int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.ids, collection)
+}
+
 func (f *foreign) has(collection int64) bool {
 	f.mu.RLock()
 	defer f.mu.RUnlock()

@@ -33,6 +33,7 @@ type history struct {
 	live    map[string]*simCollection // by database.name
 	newer   bool                      // the source gives its messages properties, as from about 2.5 on
 	drops   []func()                  // drops that were answered and whose messages are still to come
+	aliases versions[map[catalog.AliasKey]int64]
 }
 
 type stamped struct {
@@ -45,6 +46,7 @@ type simDatabase struct {
 	id               int64
 	name             string
 	created, dropped uint64
+	properties       versions[map[string]string]
 }
 
 type simCollection struct {
@@ -58,6 +60,7 @@ type simCollection struct {
 	partitions       map[string]*simPartition
 	every            []*simPartition
 	rows             map[rowKey]int64
+	simSettings
 }
 
 type simPartition struct {
@@ -94,6 +97,17 @@ func newHistory(seed uint64, steps int) *history {
 	return h
 }
 
+// begin is when there first is a collection that the tasks select: before that nothing is read, so that nothing more is
+// shown either.
+func (h *history) begin() uint64 {
+	for _, c := range h.cols {
+		if c.name != "x1" {
+			return c.created
+		}
+	}
+	return h.ts
+}
+
 func (h *history) id() int64 { h.ids++; return h.ids }
 
 func (h *history) step() {
@@ -109,11 +123,13 @@ func (h *history) step() {
 		h.dropPartition()
 	case n < 18:
 		h.databases()
-	case n < 50:
+	case n < 38:
+		h.setting()
+	case n < 60:
 		h.insert()
-	case n < 65:
+	case n < 72:
 		h.upsert()
-	case n < 80:
+	case n < 84:
 		h.remove()
 	default:
 		h.tick(h.ts - uint64(h.rng.IntN(60))<<18)
@@ -153,7 +169,7 @@ func (h *history) createCollection() {
 			return
 		}
 	}
-	if h.live[db.name+"."+name] == nil {
+	if h.free(db, name) {
 		h.makeCollection(db, name)
 	}
 }
@@ -168,12 +184,15 @@ func (h *history) makeCollection(db *simDatabase, name string) *simCollection {
 	p := &simPartition{id: h.id(), name: "_default", created: h.ts}
 	c.partitions[p.name], c.every = p, append(c.every, p)
 	h.live[db.name+"."+name], h.cols = c, append(h.cols, c)
+	c.names.add(h.ts, simName{db, name})
 	schema := &schemapb.CollectionSchema{Name: name, Fields: []*schemapb.FieldSchema{
 		{FieldID: 0, Name: "RowID", DataType: schemapb.DataType_Int64},
 		{FieldID: 1, Name: "Timestamp", DataType: schemapb.DataType_Int64},
 		{FieldID: 100, Name: "pk", DataType: schemapb.DataType_Int64, IsPrimaryKey: true},
 		{FieldID: 101, Name: "value", DataType: schemapb.DataType_Int64},
+		{FieldID: 102, Name: "vec", DataType: schemapb.DataType_FloatVector, TypeParams: pairs(map[string]string{"dim": "4"})},
 	}}
+	c.fields.add(h.ts, schema.Fields[2:])
 	for _, ch := range c.channels {
 		// It stands in the queue before a client can know that the collection is there.
 		h.append(ch, stamped{ts: h.ts, raw: must(proto.Marshal(&msgpb.CreateCollectionRequest{
@@ -203,6 +222,7 @@ func (h *history) dropCollection() {
 	if c == nil {
 		return
 	}
+	h.dropAliasesOf(c)
 	c.dropped = h.ts
 	delete(h.live, c.db.name+"."+c.name)
 	h.drops = append(h.drops, func() {
@@ -230,6 +250,9 @@ func (h *history) createPartition() {
 func (h *history) makePartition(c *simCollection, name string) *simPartition {
 	p := &simPartition{id: h.id(), name: name, created: h.ts}
 	c.partitions[name], c.every = p, append(c.every, p)
+	if l := c.load.last(); l != nil && l.Type == catalog.LoadCollection {
+		h.loaded(c, l.Type, append(slices.Collect(maps.Keys(l.Partitions)), p.id))
+	}
 	return p
 }
 
@@ -242,6 +265,7 @@ func (h *history) dropPartition() {
 	if p.name == "_default" {
 		return
 	}
+	h.releasePartition(c, p)
 	p.dropped = h.ts
 	delete(c.partitions, p.name)
 	for k := range c.rows {
@@ -317,6 +341,9 @@ func (h *history) write(c *simCollection, p *simPartition, upsert bool) {
 		msg := &msgpb.InsertRequest{Base: b, ShardName: ch + "_v", CollectionID: c.id, CollectionName: c.name, PartitionID: p.id, PartitionName: p.name,
 			Timestamps: repeated(h.ts, len(pks)), RowIDs: make([]int64, len(pks)), NumRows: uint64(len(pks)), Version: msgpb.InsertDataVersion_ColumnBased,
 			FieldsData: []*schemapb.FieldData{longs("value", 101, values), longs("pk", 100, pks)}}
+		for _, f := range c.fields.last()[3:] { // those that were added
+			msg.FieldsData = append(msg.FieldsData, longs(f.Name, f.FieldID, values))
+		}
 		h.send(ch, msg)
 		if h.rng.IntN(20) == 0 { // the producer's answer was lost: it sends again
 			h.send(ch, msg)
@@ -394,10 +421,14 @@ func (h *history) append(ch string, s stamped) {
 
 // view is the meta as etcd has it at a moment.
 func (h *history) view(now uint64) *catalog.View {
-	v := &catalog.View{Revision: int64(now), Databases: map[int64]*catalog.Database{}, Collections: map[int64]*catalog.Collection{}}
+	v := &catalog.View{Revision: int64(now), Databases: map[int64]*catalog.Database{}, Collections: map[int64]*catalog.Collection{},
+		Aliases: map[catalog.AliasKey]*catalog.Alias{}}
+	for key, id := range h.aliases.at(now) {
+		v.Aliases[key] = &catalog.Alias{Name: key.Name, DatabaseID: key.DatabaseID, CollectionID: id}
+	}
 	for _, d := range h.dbs {
 		if d.created <= now && (d.dropped == 0 || d.dropped > now) {
-			v.Databases[d.id] = &catalog.Database{ID: d.id, Name: d.name, State: catalog.Created, Created: d.created}
+			v.Databases[d.id] = &catalog.Database{ID: d.id, Name: d.name, State: catalog.Created, Created: d.created, Properties: pairs(d.properties.at(now))}
 		}
 	}
 	for _, c := range h.cols {
@@ -405,8 +436,9 @@ func (h *history) view(now uint64) *catalog.View {
 		if c.created > now || gone && c.forgotten {
 			continue
 		}
-		col := &catalog.Collection{ID: c.id, DatabaseID: c.db.id, Name: c.name, State: catalog.Created, Channels: c.channels,
+		col := &catalog.Collection{ID: c.id, DatabaseID: c.names.at(now).db.id, Name: c.names.at(now).name, State: catalog.Created, Channels: c.channels,
 			Starts: c.starts, Created: c.created, Shards: int32(len(c.channels)), Partitions: map[int64]*catalog.Partition{}}
+		c.show(col, now)
 		if gone {
 			col.State = catalog.Dropping
 		}

@@ -9,43 +9,61 @@ import (
 	"github.com/milvus-io/milvus-proto/go-api/v2/schemapb"
 	"google.golang.org/protobuf/proto"
 
+	"kitestream/bridge/catalog"
 	"kitestream/jetstream"
 )
 
-// ledger is what the stream says of the source's schema so far: which databases, collections and partitions have been
-// published as created and not yet as dropped. It is a function of the stream's schema events (apply), so a bridge that
-// starts can always rebuild it, and one published twice can be told from one that was not (Guarantee 2).
+// ledger is what the stream says of the source's schema and settings so far: what has been published as made and not
+// yet as dropped, and how it was published last. It is a function of the stream's events of CatalogChannel (apply), so a
+// bridge that starts can always rebuild it, and one published twice can be told from one that was not (Guarantee 2).
+// Maps within its records, but for Partitions, never change: apply puts new ones in their place, so that a copy of a record
+// can be written down meanwhile.
 type ledger struct {
 	databases   map[int64]*ledgerDatabase
 	collections map[int64]*ledgerCollection
+	aliases     map[catalog.AliasKey]int64 // the collection that the alias names
+	stops       map[int64]string           // why collections are stopped of which everything else is to come from the stream
 }
 
 type ledgerDatabase struct {
-	ID   int64  `json:"id"`
-	Name string `json:"name"`
+	ID         int64             `json:"id"`
+	Name       string            `json:"name"`
+	Properties map[string]string `json:"properties,omitempty"`
 }
 
 type ledgerCollection struct {
-	ID         int64            `json:"id"`
-	DatabaseID int64            `json:"database_id"`
-	Database   string           `json:"database"`
-	Name       string           `json:"name"`
-	Key        string           `json:"key"`        // the primary key field's name
-	Keyed      bool             `json:"keyed"`      // it has a partition key: Milvus places the rows, partitions have no names of their own
-	Channels   []string         `json:"channels"`   // physical, one a shard
-	Partitions map[int64]string `json:"partitions"` // published ones, by source id
-	Gone       []int64          `json:"gone"`       // partitions published as dropped
-	Stopped    string           `json:"stopped"`    // why nothing of it is published any more; empty: all is well
+	ID         int64                  `json:"id"`
+	DatabaseID int64                  `json:"database_id"`
+	Database   string                 `json:"database"`
+	Name       string                 `json:"name"`
+	Key        string                 `json:"key"`                  // the primary key field's name
+	Keyed      bool                   `json:"keyed,omitempty"`      // it has a partition key: Milvus places the rows, partitions have no names of their own
+	Channels   []string               `json:"channels"`             // physical, one a shard
+	Partitions map[int64]string       `json:"partitions,omitempty"` // published ones, by source id
+	Gone       []int64                `json:"gone,omitempty"`       // partitions published as dropped
+	Fields     map[string]ledgerField `json:"fields,omitempty"`     // by name
+	Properties map[string]string      `json:"properties,omitempty"`
+	Indexes    map[int64]ledgerIndex  `json:"indexes,omitempty"` // by source id
+	Load       *ledgerLoad            `json:"load,omitempty"`    // nil when it is released
+	Sums       map[int]uint64         `json:"sums,omitempty"`    // by lane: rows published when it got its name, where it had another before
+	Stopped    string                 `json:"stopped,omitempty"` // why nothing of it is published any more; empty: all is well
+	Unmade     bool                   `json:"unmade,omitempty"`  // its creation was never published; it is here to be shown as stopped
 }
 
 func newLedger() *ledger {
-	return &ledger{databases: map[int64]*ledgerDatabase{}, collections: map[int64]*ledgerCollection{}}
+	return &ledger{databases: map[int64]*ledgerDatabase{}, collections: map[int64]*ledgerCollection{}, aliases: map[catalog.AliasKey]int64{}, stops: map[int64]string{}}
 }
 
-// named is the live collection of that name, or nil.
-func (l *ledger) named(database, name string) *ledgerCollection {
+// qualified is the name that the collection was published under last.
+func (c *ledgerCollection) qualified() jetstream.QualifiedName {
+	return jetstream.QualifiedName{Database: c.Database, Collection: c.Name}
+}
+
+// at is where a collection of the source lands, but for one: the other live collection that lands there already, or nil.
+func (l *ledger) at(task jetstream.TaskSpec, n jetstream.QualifiedName, but int64) *ledgerCollection {
+	place := task.Place(n)
 	for _, c := range l.collections {
-		if c.Name == name && c.Database == database {
+		if c.ID != but && !c.Unmade && task.Place(c.qualified()) == place {
 			return c
 		}
 	}
@@ -72,11 +90,11 @@ func (l *ledger) databaseNamed(name string) *ledgerDatabase {
 	return nil
 }
 
-// collectionsOf are the live collections of a database, by id.
+// collectionsOf are the published live collections of a database, by id.
 func (l *ledger) collectionsOf(database int64) []*ledgerCollection {
 	var out []*ledgerCollection
 	for _, id := range slices.Sorted(maps.Keys(l.collections)) {
-		if l.collections[id].DatabaseID == database {
+		if l.collections[id].DatabaseID == database && !l.collections[id].Unmade {
 			out = append(out, l.collections[id])
 		}
 	}
@@ -94,55 +112,116 @@ func (l *ledger) channels() []string {
 	return slices.Sorted(maps.Keys(set))
 }
 
-// apply takes one schema event of the stream into account, a second time without effect. It returns the records that
-// changed, as keys of the ledger's store.
+// apply takes one event of CatalogChannel into account, a second time without effect.
 func (l *ledger) apply(e *jetstream.Event) error {
 	switch e.Kind {
 	case jetstream.CreateDatabase:
-		l.databases[e.DatabaseID] = &ledgerDatabase{ID: e.DatabaseID, Name: e.Database}
+		return l.createDatabase(e)
 	case jetstream.DropDatabase:
 		delete(l.databases, e.DatabaseID)
+		maps.DeleteFunc(l.aliases, func(k catalog.AliasKey, _ int64) bool { return k.DatabaseID == e.DatabaseID })
+		return nil
+	case jetstream.AlterDatabase:
+		return l.alterDatabase(e)
 	case jetstream.CreateCollection:
-		c, err := collectionOf(e)
-		if err != nil {
-			return err
-		}
-		if _, ok := l.collections[e.CollectionID]; !ok {
-			l.collections[e.CollectionID] = c
-		}
+		return l.createCollection(e)
 	case jetstream.DropCollection:
 		delete(l.collections, e.CollectionID)
-	case jetstream.CreatePartition:
-		if c := l.collections[e.CollectionID]; c != nil && !slices.Contains(c.Gone, e.PartitionID) {
-			c.Partitions[e.PartitionID] = e.Partition
-		}
-	case jetstream.DropPartition:
-		if c := l.collections[e.CollectionID]; c != nil {
-			delete(c.Partitions, e.PartitionID)
-			if !slices.Contains(c.Gone, e.PartitionID) {
-				c.Gone = append(c.Gone, e.PartitionID)
-			}
-		}
+		maps.DeleteFunc(l.aliases, func(_ catalog.AliasKey, id int64) bool { return id == e.CollectionID })
+		return nil
+	case jetstream.CreateAlias, jetstream.AlterAlias, jetstream.DropAlias:
+		return l.alias(e)
+	}
+	if c := l.collections[e.CollectionID]; c != nil {
+		return l.applyTo(c, e)
 	}
 	return nil
 }
 
-// collectionOf makes the ledger's record of a create_collection event.
-func collectionOf(e *jetstream.Event) (*ledgerCollection, error) {
+// applyTo takes an event of a live collection into account.
+func (l *ledger) applyTo(c *ledgerCollection, e *jetstream.Event) error {
+	switch e.Kind {
+	case jetstream.RenameCollection:
+		return l.rename(c, e)
+	case jetstream.CreatePartition:
+		if !slices.Contains(c.Gone, e.PartitionID) {
+			c.Partitions[e.PartitionID] = e.Partition
+		}
+	case jetstream.DropPartition:
+		delete(c.Partitions, e.PartitionID)
+		c.Load = c.Load.without(e.Partition)
+		if !slices.Contains(c.Gone, e.PartitionID) {
+			c.Gone = append(c.Gone, e.PartitionID)
+		}
+	case jetstream.AlterCollection, jetstream.AddField, jetstream.AlterField:
+		return c.applyDefinition(e)
+	case jetstream.CreateIndex, jetstream.AlterIndex, jetstream.DropIndex:
+		return c.applyIndex(e)
+	case jetstream.LoadCollection, jetstream.ReleaseCollection, jetstream.LoadPartitions, jetstream.ReleasePartitions:
+		return c.applyLoad(e)
+	}
+	return nil
+}
+
+func (l *ledger) createDatabase(e *jetstream.Event) error {
+	var req milvuspb.CreateDatabaseRequest
+	if err := decode(e, &req); err != nil {
+		return err
+	}
+	if l.databases[e.DatabaseID] == nil {
+		l.databases[e.DatabaseID] = &ledgerDatabase{ID: e.DatabaseID, Name: e.Database, Properties: asMap(req.GetProperties())}
+	}
+	return nil
+}
+
+// alterDatabase notes properties, also those of the default database, which is never created.
+func (l *ledger) alterDatabase(e *jetstream.Event) error {
+	var req milvuspb.AlterDatabaseRequest
+	if err := decode(e, &req); err != nil {
+		return err
+	}
+	db := ledgerDatabase{ID: e.DatabaseID, Name: e.Database}
+	if was := l.databases[e.DatabaseID]; was != nil {
+		db = *was
+	} else if e.Database != defaultDatabase {
+		return nil
+	}
+	db.Properties = altered(db.Properties, req.GetProperties(), req.GetDeleteKeys())
+	l.databases[db.ID] = &db
+	return nil
+}
+
+// createCollection makes the record of a create_collection event.
+func (l *ledger) createCollection(e *jetstream.Event) error {
 	req, schema := &milvuspb.CreateCollectionRequest{}, &schemapb.CollectionSchema{}
-	if err := proto.Unmarshal(e.Body, req); err != nil {
-		return nil, fmt.Errorf("decode event %s: %w", e.ID, err)
+	if err := decode(e, req); err != nil {
+		return err
 	}
 	if err := proto.Unmarshal(req.GetSchema(), schema); err != nil {
-		return nil, fmt.Errorf("decode schema in event %s: %w", e.ID, err)
+		return fmt.Errorf("decode schema in event %s: %w", e.ID, err)
+	}
+	if l.collections[e.CollectionID] != nil {
+		return nil
 	}
 	c := &ledgerCollection{ID: e.CollectionID, DatabaseID: e.DatabaseID, Database: e.Database, Name: e.Collection,
-		Channels: e.Channels, Partitions: map[int64]string{}}
+		Channels: e.Channels, Partitions: map[int64]string{}, Properties: asMap(req.GetProperties()), Fields: map[string]ledgerField{}, Stopped: l.stops[e.CollectionID]}
 	for _, f := range schema.GetFields() {
 		c.Keyed = c.Keyed || f.GetIsPartitionKey()
 		if f.GetIsPrimaryKey() {
 			c.Key = f.GetName()
 		}
+		c.Fields[f.GetName()] = ledgerField{ID: f.GetFieldID(), Params: asMap(f.GetTypeParams())}
 	}
-	return c, nil
+	for _, f := range schema.GetStructArrayFields() { // their columns are named so, and nothing else is asked of them
+		c.Fields[f.GetName()] = ledgerField{ID: f.GetFieldID()}
+	}
+	l.collections[e.CollectionID] = c
+	return nil
+}
+
+func decode(e *jetstream.Event, to proto.Message) error {
+	if err := proto.Unmarshal(e.Body, to); err != nil {
+		return fmt.Errorf("decode event %s: %w", e.ID, err)
+	}
+	return nil
 }

@@ -117,7 +117,7 @@ func oddRun(t *testing.T, srv *jetstreamtest.Server, h *history, log *bytes.Buff
 	spec := jetstream.TaskSpec{Name: "odd", Source: "default", Lanes: 2, Select: []jetstream.Selection{
 		{Database: "default", Collections: []string{"*"}, Exclude: []string{"x*"}}, {Database: "other", Collections: []string{"*"}, Exclude: []string{"x*"}}},
 		Targets: []jetstream.TargetSpec{{Name: "t", URI: "http://127.0.0.1:1"}}}
-	meta := newSimMeta(h, 0, 0)
+	meta := newSimMeta(h, h.begin(), 0)
 	b := bridge.New(bridge.Config{JS: js, KV: must(js.KeyValue(ctx, jetstream.BucketLedger)), Status: must(js.KeyValue(ctx, jetstream.BucketStatus)),
 		Meta: meta, Queue: &simQueue{h, meta}, Task: &jetstream.Task{Spec: spec, ID: "1"}, Holder: "odd", Epoch: 1,
 		Log: slog.New(slog.NewTextHandler(log, nil)), Metrics: bridge.NewMetrics(reg)})
@@ -130,7 +130,7 @@ func oddRun(t *testing.T, srv *jetstreamtest.Server, h *history, log *bytes.Buff
 	}
 	stop()
 	<-ended
-	return replay(ctx, t, js, spec)
+	return replay(ctx, t, js, spec).rows()
 }
 
 type parkedAll struct {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/milvus-io/milvus-proto/go-api/v2/commonpb"
 
-	"kitestream/bridge/catalog"
 	"kitestream/jetstream"
 	"kitestream/jetstream/rows"
 )
@@ -27,11 +26,20 @@ func (s *sequencer) rows(ctx context.Context, c *channel, ch *change) (wait stri
 	if err != nil {
 		return "", s.parkChange(ctx, c, ch, codeUnreadable, err)
 	}
-	switch become, err := s.ensurePartition(ctx, col, b.head, ch.ts); {
+	become, err := s.ensurePartition(ctx, col, b.head, ch.ts)
+	wait = fmt.Sprintf("all channels of %s have to come to where partition %s was made again", col.qualified(), b.head.Partition)
+	if err == nil && become == succeeds && b.insert != nil {
+		become, err = s.ensureFields(ctx, col, b.insert.Rows.Fields())
+		wait = fmt.Sprintf("the source's etcd has to tell of a new field of %s", col.qualified())
+	}
+	switch {
 	case err != nil:
 		return "", err
 	case become == waits:
-		return fmt.Sprintf("all channels of %s.%s have to come to where partition %s was made again", col.Database, col.Name, b.head.Partition), nil
+		return wait, nil
+	case col.Stopped != "":
+		s.metrics.passedOver.Inc()
+		return "", nil
 	case become == outlived:
 		s.metrics.outlived.Inc()
 		return "", nil
@@ -52,15 +60,14 @@ func (s *sequencer) unknownRows(ctx context.Context, ch *change) (wait string, e
 		s.metrics.foreign.Inc()
 		return "", nil
 	}
-	col, db, err := s.lookUp(ctx, ch.collection)
+	v, err := s.lookUp(ctx, ch.collection)
 	if err != nil {
 		return waitForCatalogue(err), nil
 	}
-	if col != nil && db != nil && col.State == catalog.Created && s.task.Selects(db.Name, col.Name) {
-		why := fmt.Errorf("rows of %s.%s came and its creation was not read: the queue no longer holds it; its existing rows need a snapshot", db.Name, col.Name)
-		s.ledger.collections[col.ID] = &ledgerCollection{ID: col.ID, DatabaseID: db.ID, Database: db.Name, Name: col.Name,
-			Channels: col.Channels, Partitions: map[int64]string{}}
-		s.stop(s.ledger.collections[col.ID], why)
+	if s.expects(v, ch.collection) {
+		name, _ := nameOf(v, ch.collection)
+		s.stopUnmade(v, v.Collections[ch.collection], fmt.Errorf(
+			"rows of %s came and its creation was not read: the queue no longer holds it; its existing rows need a snapshot", name))
 		s.metrics.passedOver.Inc()
 		return "", nil
 	}

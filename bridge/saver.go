@@ -11,10 +11,12 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
+	"kitestream/bridge/catalog"
 	"kitestream/jetstream"
 )
 
@@ -30,11 +32,13 @@ type saver struct {
 	resumes   map[string]Resume // as last read or written
 	last      time.Time
 	jobs      chan saveJob
+	begun     atomic.Int64 // how often begin was called
 }
 
 type saveJob struct {
 	ledger  *savedLedger // nil: unchanged
 	resumes map[string]Resume
+	begun   int64 // when they were taken: a channel that has been opened since is not among them
 }
 
 // savedResumes is the record of the channels' resume points.
@@ -49,10 +53,21 @@ const saveEvery = time.Second
 // savedLedger is the ledger's record.
 type savedLedger struct {
 	Epoch       uint64              `json:"epoch"` // of the lease of the bridge that wrote it
-	Seq         uint64              `json:"seq"`   // every schema event up to here is in it
+	Version     int                 `json:"version"`
+	Seq         uint64              `json:"seq"` // every schema event up to here is in it
 	Databases   []*ledgerDatabase   `json:"databases"`
 	Collections []*ledgerCollection `json:"collections"`
+	Aliases     []ledgerAlias       `json:"aliases,omitempty"`
 }
+
+type ledgerAlias struct {
+	DatabaseID int64  `json:"database_id"`
+	Name       string `json:"name"`
+	Collection int64  `json:"collection"`
+}
+
+// ledgerVersion is that of a ledger that knows settings. One that does not is made anew from the stream.
+const ledgerVersion = 2
 
 func newSaver(kv natsjs.KeyValue, task string, epoch uint64) *saver {
 	return &saver{kv: kv, task: task, epoch: epoch, revisions: map[string]uint64{}, jobs: make(chan saveJob, 16)}
@@ -68,6 +83,12 @@ func (v *saver) load(ctx context.Context) (*ledger, uint64, map[string]Resume, e
 	if err := v.get(ctx, v.ledgerKey(), &rec); err != nil {
 		return nil, 0, nil, err
 	}
+	if rec.Version != ledgerVersion {
+		for _, c := range rec.Collections {
+			l.stops[c.ID] = c.Stopped
+		}
+		rec = savedLedger{}
+	}
 	for _, d := range rec.Databases {
 		l.databases[d.ID] = d
 	}
@@ -76,6 +97,9 @@ func (v *saver) load(ctx context.Context) (*ledger, uint64, map[string]Resume, e
 			c.Partitions = map[int64]string{}
 		}
 		l.collections[c.ID] = c
+	}
+	for _, a := range rec.Aliases {
+		l.aliases[catalog.AliasKey{DatabaseID: a.DatabaseID, Name: a.Name}] = a.Collection
 	}
 	var saved savedResumes
 	if err := v.get(ctx, v.resumesKey(), &saved); err != nil {
@@ -193,8 +217,10 @@ func (v *saver) save(s *sequencer) {
 		if led != nil {
 			led.Seq = seq
 		}
+		job := saveJob{ledger: led, begun: v.begun.Load()}
+		job.resumes = s.progress.resumes()
 		select {
-		case v.jobs <- saveJob{ledger: led, resumes: s.progress.resumes()}:
+		case v.jobs <- job:
 		default: // NATS is slow; the next one says more
 			if led != nil {
 				s.progress.dirty()
@@ -205,7 +231,7 @@ func (v *saver) save(s *sequencer) {
 
 // saved is a copy of the ledger as a record.
 func (l *ledger) saved(epoch uint64) *savedLedger {
-	rec := &savedLedger{Epoch: epoch}
+	rec := &savedLedger{Epoch: epoch, Version: ledgerVersion}
 	for _, id := range slices.Sorted(maps.Keys(l.databases)) {
 		rec.Databases = append(rec.Databases, l.databases[id])
 	}
@@ -213,6 +239,9 @@ func (l *ledger) saved(epoch uint64) *savedLedger {
 		c := *l.collections[id]
 		c.Partitions, c.Gone = maps.Clone(c.Partitions), slices.Clone(c.Gone)
 		rec.Collections = append(rec.Collections, &c)
+	}
+	for _, k := range l.sortedAliases() {
+		rec.Aliases = append(rec.Aliases, ledgerAlias{k.DatabaseID, k.Name, l.aliases[k]})
 	}
 	return rec
 }
@@ -235,6 +264,7 @@ func (v *saver) run(ctx context.Context, warn func(error)) error {
 
 // begin writes the resume points at once: a channel's first one is nowhere else until it has published something.
 func (v *saver) begin(ctx context.Context, resumes map[string]Resume) error {
+	v.begun.Add(1)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.putResumes(ctx, resumes)
@@ -276,6 +306,9 @@ func (v *saver) write(ctx context.Context, j saveJob) error {
 		if err := v.put(ctx, v.ledgerKey(), j.ledger); err != nil {
 			return err
 		}
+	}
+	if j.begun != v.begun.Load() {
+		return nil // begin wrote what is newer, and a channel's only resume point
 	}
 	return v.putResumes(ctx, j.resumes)
 }

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -31,11 +32,13 @@ func (s *sequencer) createCollection(ctx context.Context, c *channel, ch *change
 	if s.ledger.collections[id] != nil || s.foreign.has(id) {
 		return "", nil
 	}
-	col, db, err := s.lookUp(ctx, id)
+	v, err := s.lookUp(ctx, id)
 	if err != nil {
 		return waitForCatalogue(err), nil
 	}
-	if col == nil || db == nil || col.State > catalog.Creating || !s.task.Selects(db.Name, col.Name) {
+	col := v.Collections[id]
+	name, db := nameOf(v, id)
+	if db == nil || col.State > catalog.Creating || !s.task.Selects(db.Name, col.Name) {
 		// Not followed; or dropped again by now: nothing of it would remain. Replaying it could not even be put in
 		// order, when channels begin at different times and its name has been given anew since.
 		s.foreign.add(id)
@@ -44,16 +47,25 @@ func (s *sequencer) createCollection(ctx context.Context, c *channel, ch *change
 	if col.State == catalog.Creating {
 		return fmt.Sprintf("the source is still creating collection %s.%s", db.Name, col.Name), nil
 	}
-	if wait, err := s.ensureDatabase(ctx, db, ch.ts); wait != "" || err != nil {
+	if why := s.lost(v, col); why != nil {
+		s.stopUnmade(v, col, why)
+		return "", nil
+	}
+	if wait, err := s.ensureDatabase(ctx, v, db, ch.ts); wait != "" || err != nil {
 		return wait, err
 	}
-	if old := s.ledger.named(db.Name, col.Name); old != nil {
-		if wait, err := s.succeed(ctx, old, ch.ts); wait != "" || err != nil {
-			return wait, err
-		}
+	wait, err = s.vacate(ctx, v, naming{id: id, name: name, databaseID: db.ID, ts: ch.ts, path: []int64{id}})
+	var taken *takenError
+	if errors.As(err, &taken) {
+		s.stopUnmade(v, col, taken)
+		return "", nil
+	}
+	if wait != "" || err != nil {
+		return wait, err
 	}
 	e, err := createEvent(col, db, &m, ch.ts)
 	if err != nil {
+		s.stopUnmade(v, col, err)
 		return "", s.parkChange(ctx, c, ch, codeUnreadable, err)
 	}
 	if err := s.publishSchema(ctx, e); err != nil {
@@ -63,22 +75,12 @@ func (s *sequencer) createCollection(ctx context.Context, c *channel, ch *change
 	return "", s.openChannels(ctx, col)
 }
 
-// lookUp finds a collection and its database in the catalogue, asking etcd again where it is not known yet.
-func (s *sequencer) lookUp(ctx context.Context, id int64) (*catalog.Collection, *catalog.Database, error) {
-	v := s.meta.View()
-	if v.Collections[id] == nil {
-		ctx, cancel := context.WithTimeout(ctx, syncTimeout)
-		defer cancel()
-		var err error
-		if v, err = s.meta.Sync(ctx); err != nil {
-			return nil, nil, err
-		}
+// lookUp is a View that shows the collection if etcd has it, which is asked where it is not known yet.
+func (s *sequencer) lookUp(ctx context.Context, id int64) (*catalog.View, error) {
+	if v := s.meta.View(); v.Collections[id] != nil {
+		return v, nil
 	}
-	col := v.Collections[id]
-	if col == nil {
-		return nil, nil, nil
-	}
-	return col, v.Databases[col.DatabaseID], nil
+	return s.viewSynced(ctx)
 }
 
 func waitForCatalogue(err error) string { return "the source's etcd does not answer: " + err.Error() }
@@ -131,6 +133,10 @@ func (s *sequencer) dropCollection(ctx context.Context, c *channel, ch *change) 
 	col := s.ledger.collections[m.GetCollectionID()]
 	if col == nil {
 		return "", nil // not followed, or published when another channel came to it
+	}
+	if col.Unmade {
+		s.forgetUnmade(col)
+		return "", nil
 	}
 	if !s.allReached(col, ch.ts) {
 		return fmt.Sprintf("the other channels have to come to the drop of %s.%s", col.Database, col.Name), nil

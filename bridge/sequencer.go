@@ -56,6 +56,10 @@ type sequencer struct {
 	waiting  int   // objects of that revision whose time has not come
 	blocked  map[string]string
 	stale    bool // the status does not show the ledger as it is
+
+	settled map[int64]*catalog.Collection // what of the catalogue has been published in whole
+	said    map[string]int                // ids of the settings of one revision, and how often they were given
+	saidAt  int64
 }
 
 type sumKey struct {
@@ -178,7 +182,7 @@ func (s *sequencer) ended(c *channel) (bool, error) {
 func (s *sequencer) stopChannel(c *channel, gap *mq.GapError) error {
 	live := false
 	for _, col := range s.ledger.collections {
-		if slices.Contains(col.Channels, c.name) {
+		if slices.Contains(col.Channels, c.name) && !col.Unmade {
 			live = true
 			s.stop(col, gap)
 		}
@@ -191,6 +195,7 @@ func (s *sequencer) stopChannel(c *channel, gap *mq.GapError) error {
 		return nil
 	}
 	c.gap = gap
+	s.lookAgain()
 	s.progress.failed(c.name, gap)
 	s.log.Error("channel stopped", keyChannel, c.name, keyError, gap)
 	return nil
@@ -263,9 +268,13 @@ func (s *sequencer) allReached(col *ledgerCollection, ts uint64) bool {
 	return true
 }
 
-// publishSchema publishes a change of schema and takes it into the ledger.
+// publishSchema publishes a change of schema or a setting and takes it into the ledger.
 func (s *sequencer) publishSchema(ctx context.Context, e *jetstream.Event) error {
 	e.Channel, e.Lane, e.Source = jetstream.CatalogChannel, jetstream.AllLanes, s.task.Source
+	if e.Kind.Setting() {
+		e.Lane = jetstream.SettingsLane
+	}
+	delete(s.settled, e.CollectionID)
 	if err := s.ledger.apply(e); err != nil {
 		return err
 	}

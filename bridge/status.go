@@ -72,7 +72,9 @@ func (s *sequencer) show() {
 		st.collections = append(st.collections, cs)
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.ledger.databases)) {
-		st.databases = append(st.databases, s.ledger.databases[id].Name)
+		if id != defaultDatabaseID { // which is there of itself
+			st.databases = append(st.databases, s.ledger.databases[id].Name)
+		}
 	}
 	r := s.task.Resolve(names)
 	st.missing, st.empty = r.Missing, r.Empty

@@ -47,6 +47,15 @@ func CollectionSubjects(task string, lane int, database, collection string) []st
 	}
 }
 
+// RowSubjects are the filters of one collection's rows and keys on one lane, which has settings too.
+func RowSubjects(task string, lane int, database, collection string) []string {
+	t, db, c := token(task), token(database), token(collection)
+	return []string{
+		fmt.Sprintf("%s.%s.*.%d.%s.%s.%s", subjectPrefix, t, lane, db, c, Insert),
+		fmt.Sprintf("%s.%s.*.%d.%s.%s.%s", subjectPrefix, t, lane, db, c, Delete),
+	}
+}
+
 // AllLanesSubjects is the filter of the events that every lane is given: the changes of schema.
 func AllLanesSubjects(task string) string {
 	return fmt.Sprintf("%s.%s.*.%s.>", subjectPrefix, token(task), laneAll)

@@ -23,6 +23,7 @@ func TestSubjects(t *testing.T) {
 		"ks.orders.*.3.> ks.orders.*.all.>":                       strings.Join(jetstream.LaneSubjects("orders", 3), " "),
 		"ks.orders.*.all.>":                                       jetstream.AllLanesSubjects("orders"),
 		"ks.orders.by-dev-rootcoord-dml_0.>":                      jetstream.ChannelSubjects("orders", "by-dev-rootcoord-dml_0"),
+		"ks.orders.*.3.db.c.insert ks.orders.*.3.db.c.delete":     strings.Join(jetstream.RowSubjects("orders", 3, "db", "c"), " "),
 		"ks.orders.*.3.db.c.> ks.orders.*.all.db.c.>":             strings.Join(jetstream.CollectionSubjects("orders", 3, "db", "c"), " "),
 	} {
 		if got != want {

@@ -143,6 +143,8 @@ func decodeDatabase(b []byte, id int64) (*Database, error) {
 			return f.uint64(&state)
 		case 5:
 			return f.uint64(&created)
+		case 6:
+			return f.appendPair(&db.Properties)
 		}
 		return nil
 	})

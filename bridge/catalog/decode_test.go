@@ -12,8 +12,9 @@ import (
 )
 
 func TestDecodeWhatIsThere(t *testing.T) {
-	db, err := decodeDatabase(catalogtest.Database(7, "shop", catalogtest.Dropping, 1_700_000_000_123_456_789), 7)
-	if err != nil || db.ID != 7 || db.Name != "shop" || db.State != Dropping {
+	db, err := decodeDatabase(catalogtest.Database(7, "shop", catalogtest.Dropping, 1_700_000_000_123_456_789,
+		&commonpb.KeyValuePair{Key: "database.replica.number", Value: "2"}), 7)
+	if err != nil || db.ID != 7 || db.Name != "shop" || db.State != Dropping || len(db.Properties) != 1 || db.Properties[0].GetValue() != "2" {
 		t.Errorf("database = %+v, %v", db, err)
 	} else if ms := db.Created >> 18; ms != 1_700_000_000_123 {
 		t.Errorf("database was created at %d ms", ms)

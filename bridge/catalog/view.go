@@ -30,6 +30,8 @@ type Database struct {
 	Name    string
 	State   State
 	Created uint64 // TSO; 0 when the source has noted no time
+	// Properties are from Milvus 2.4.1 on.
+	Properties []*commonpb.KeyValuePair
 }
 
 // Collection is one collection of the source, with its partitions, its indexes and what of it is loaded.

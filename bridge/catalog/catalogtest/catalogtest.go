@@ -81,12 +81,16 @@ func PartitionLoadKey(collection, id int64) string {
 }
 
 // Database is an etcdpb.DatabaseInfo. Created is in nanoseconds, as Milvus has it.
-func Database(id int64, name string, state int, created uint64) []byte {
+func Database(id int64, name string, state int, created uint64, properties ...*commonpb.KeyValuePair) []byte {
 	var b []byte
 	b = text(b, 2, name)
 	b = number(b, 3, uint64(id))
 	b = number(b, 4, uint64(state)+1)
-	return number(b, 5, created)
+	b = number(b, 5, created)
+	for _, p := range properties {
+		b = message(b, 6, p)
+	}
+	return b
 }
 
 // Collection is what goes into an etcdpb.CollectionInfo.

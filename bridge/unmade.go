@@ -1,0 +1,102 @@
+package bridge
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+
+	"kitestream/bridge/catalog"
+)
+
+// A collection may be one that the task should follow although its creation can't be published: it was renamed into the
+// selection, the queue no longer holds its beginning, or it would land where another one does. It is in the ledger as
+// stopped then, also when no row of it comes, and leaves it when the source drops it (Guarantee 5).
+
+// unmade takes such a collection into the ledger, and those out again that are gone.
+func (s *sequencer) unmade(_ context.Context, v *catalog.View) (waiting int, err error) {
+	for _, id := range slices.Sorted(s.collectionIDs()) {
+		if col := s.ledger.collections[id]; col.Unmade {
+			s.followUnmade(v, col)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(v.Collections)) {
+		col := v.Collections[id]
+		if !s.expects(v, id) {
+			continue
+		}
+		if why := s.lost(v, col); why != nil {
+			s.stopUnmade(v, col, why)
+		} else {
+			waiting++
+		}
+	}
+	return waiting, nil
+}
+
+func (s *sequencer) followUnmade(v *catalog.View, col *ledgerCollection) {
+	if dropped(v, col.ID) {
+		s.forgetUnmade(col)
+		return
+	}
+	if n, db := nameOf(v, col.ID); db != nil && n != col.qualified() {
+		col.Database, col.Name, col.DatabaseID = n.Database, n.Collection, db.ID
+		s.stale = true
+		s.progress.dirty()
+	}
+}
+
+func (s *sequencer) forgetUnmade(col *ledgerCollection) {
+	delete(s.ledger.collections, col.ID)
+	s.stale = true
+	s.progress.dirty()
+}
+
+// lost says why the collection's creation is not going to be read, or nothing. It is enough that one channel is past it:
+// what the channel held of the collection was passed over.
+func (s *sequencer) lost(v *catalog.View, col *catalog.Collection) error {
+	name, _ := nameOf(v, col.ID)
+	for _, ch := range col.Channels {
+		c := s.channels[ch]
+		switch {
+		case c == nil:
+			if _, err := s.queue.FromMilvus(col.Starts[ch]); err != nil {
+				return fmt.Errorf("%s has no start on channel %s that can be read: %w", name, ch, err)
+			}
+		case c.gap != nil:
+			return c.gap
+		case s.past(c, col):
+			if old := s.ledger.at(s.task, name, col.ID); old != nil && old.qualified() != name {
+				return &takenError{name: name, by: old.qualified(), place: s.task.Place(name)}
+			}
+			return fmt.Errorf("%s was not selected when its creation was read; its existing rows need a snapshot", name)
+		}
+	}
+	return nil
+}
+
+// past reports whether the channel has been read beyond the collection's creation: by the time, and by the place.
+func (s *sequencer) past(c *channel, col *catalog.Collection) bool {
+	if !c.reached(col.Created+1) || c.resume.Tick == "" {
+		return false
+	}
+	begin, err := s.queue.FromMilvus(col.Starts[c.name])
+	if err != nil {
+		return false
+	}
+	n, err := s.queue.Compare(c.resume.Start, begin)
+	return err == nil && n > 0
+}
+
+// stopUnmade takes a collection into the ledger that was not published, as stopped.
+func (s *sequencer) stopUnmade(v *catalog.View, col *catalog.Collection, why error) {
+	name, db := nameOf(v, col.ID)
+	made := &ledgerCollection{ID: col.ID, DatabaseID: db.ID, Database: name.Database, Name: name.Collection,
+		Channels: col.Channels, Partitions: map[int64]string{}, Unmade: true}
+	s.ledger.collections[col.ID] = made
+	s.foreign.remove(col.ID)
+	s.stop(made, why)
+}
+
+func (s *sequencer) collectionIDs() iter.Seq[int64] { return maps.Keys(s.ledger.collections) }
