@@ -1,0 +1,146 @@
+package milvus
+
+import (
+	"context"
+	"strings"
+
+	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
+	"google.golang.org/protobuf/proto"
+
+	"kitestream/handlers"
+)
+
+// RenameCollection renames the collection, or moves it to another database, which is made if it is not there.
+//
+// A 2.3.5 has to be kept from two renames that it takes: to the name that the collection has, and to the name of an alias of
+// another. After either the collection is lost.
+func (t *Target) RenameCollection(ctx context.Context, from, to handlers.Ref) error {
+	t.forget(from)
+	t.forget(to)
+	if from == to {
+		return nil
+	}
+	done, err := t.renamed(ctx, from, to)
+	if err != nil || done {
+		return err
+	}
+	if from.Database != to.Database {
+		if err := t.CreateDatabase(ctx, to.Database); err != nil {
+			return err
+		}
+	}
+	err = t.rename(ctx, from, to)
+	if isRefusal(err) && from.Database == to.Database {
+		return t.renameWithAliases(ctx, from, to, err)
+	}
+	return err
+}
+
+// renamed reports whether the collection has the new name already. That something else has it is an error.
+func (t *Target) renamed(ctx context.Context, from, to handlers.Ref) (bool, error) {
+	d, err := t.describe(ctx, to)
+	if isCode(err, CodeNoCollection, CodeNoDatabase) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if isAlias(d, to) {
+		return false, refuse(CodeNameTaken, "%s can't be renamed to %s, which is an alias on the target, of %s: drop it there, then resume the task",
+			from, to, d.GetSchema().GetName())
+	}
+	d, err = t.describe(ctx, from)
+	switch {
+	case isCode(err, CodeNoCollection, CodeNoDatabase):
+		return true, nil
+	case err != nil:
+		return false, err
+	case isAlias(d, from):
+		return true, nil
+	}
+	return false, refuse(CodeNameTaken, "%s can't be renamed to %s: the target has a collection of that name. Rename or drop one of the two there, then resume the task",
+		from, to)
+}
+
+func (t *Target) rename(ctx context.Context, from, to handlers.Ref) error {
+	req := &milvuspb.RenameCollectionRequest{DbName: from.Database, OldName: from.Collection, NewName: to.Collection}
+	if to.Database != from.Database {
+		req.NewDBName = to.Database
+	}
+	s, err := t.service.RenameCollection(ctx, req)
+	return checkStatus(s, err)
+}
+
+// renameWithAliases is for a target like a 2.3.5, which does not rename a collection that has aliases: they are dropped
+// and made again. If the process dies in between, or the target does, they are gone.
+func (t *Target) renameWithAliases(ctx context.Context, from, to handlers.Ref, refused error) error {
+	d, err := t.describe(ctx, from)
+	if err != nil || isAlias(d, from) || len(d.GetAliases()) == 0 {
+		return refused
+	}
+	for _, alias := range d.GetAliases() {
+		if err := t.DropAlias(ctx, handlers.Ref{Database: from.Database, Collection: alias}); err != nil {
+			return err
+		}
+	}
+	named := to
+	err = t.rename(ctx, from, to)
+	if err != nil {
+		named = from
+	}
+	for _, alias := range d.GetAliases() {
+		if again := t.SetAlias(ctx, handlers.Ref{Database: from.Database, Collection: alias}, named); again != nil && err == nil {
+			err = again
+		}
+	}
+	return err
+}
+
+// AddField adds the field if it is not there.
+func (t *Target) AddField(ctx context.Context, ref handlers.Ref, field *fieldSchema) error {
+	t.shapes.forget(ref)
+	want := targetField(field)
+	found, err := t.hasField(ctx, ref, want)
+	if err != nil || found {
+		return err
+	}
+	b, err := proto.Marshal(want)
+	if err != nil {
+		return refuse(handlers.CodeEvent, "encode field: %w", err)
+	}
+	s, err := t.service.AddCollectionField(ctx, &milvuspb.AddCollectionFieldRequest{
+		DbName: ref.Database, CollectionName: ref.Collection, Schema: b,
+	})
+	err = checkStatus(s, err)
+	t.shapes.forget(ref)
+	if isCode(err, CodeVersion) {
+		return refuse(CodeUnsupported, "the target's version can't add field %q (%s) to %s, which Milvus 2.6 can: upgrade the target, "+
+			"or make the collection anew there by a snapshot: %w", want.GetName(), want.GetDataType(), ref, err)
+	}
+	if err == nil {
+		return nil
+	}
+	// Another worker may have been faster, or an earlier call that timed out.
+	if found, again := t.hasField(ctx, ref, want); found || isCode(again, CodeSchema) {
+		return again
+	}
+	return err
+}
+
+// hasField reports whether the collection has the field. One of that name that is not the same is an error.
+func (t *Target) hasField(ctx context.Context, ref handlers.Ref, want *fieldSchema) (bool, error) {
+	d, err := t.describe(ctx, ref)
+	if err != nil {
+		return false, err
+	}
+	for _, have := range d.GetSchema().GetFields() {
+		if have.GetName() != want.GetName() {
+			continue
+		}
+		if diff := fieldDifferences(want, have); len(diff) > 0 {
+			return false, refuse(CodeSchema, "the target has a field %q in %s that is another: %s", want.GetName(), ref, strings.Join(diff, "; "))
+		}
+		return true, nil
+	}
+	return false, nil
+}
