@@ -200,7 +200,9 @@ kitestream_target_refused_settings_total{kind="load_collection",target="target",
 func TestSettingsOfAStoppedCollectionArePassedOver(t *testing.T) {
 	calls := 0
 	target := &fake{
-		UpsertFunc: func(context.Context, handlers.Ref, string, *rows.Rows) error { return refused(handlers.Permanent, "KS-P-X") },
+		UpsertFunc: func(context.Context, handlers.Ref, string, *rows.Rows) error {
+			return refused(handlers.Permanent, "KS-P-X")
+		},
 		SettingFunc: func(context.Context, string, handlers.Ref, any) error {
 			calls++
 			return refused(handlers.Permanent, "KS-P-X")

@@ -11,9 +11,7 @@ import (
 )
 
 // RenameCollection renames the collection, or moves it to another database, which is made if it is not there.
-//
-// A 2.3.5 has to be kept from two renames that it takes: to the name that the collection has, and to the name of an alias of
-// another. After either the collection is lost.
+// Aliases follow a rename. A collection that has some is not moved by a 2.3.5, nor was it at the source then.
 func (t *Target) RenameCollection(ctx context.Context, from, to handlers.Ref) error {
 	t.forget(from)
 	t.forget(to)
@@ -29,11 +27,11 @@ func (t *Target) RenameCollection(ctx context.Context, from, to handlers.Ref) er
 			return err
 		}
 	}
-	err = t.rename(ctx, from, to)
-	if isRefusal(err) && from.Database == to.Database {
-		return t.renameWithAliases(ctx, from, to, err)
-	}
-	return err
+	s, err := t.service.RenameCollection(ctx, &milvuspb.RenameCollectionRequest{
+		DbName: from.Database, OldName: from.Collection,
+		NewDBName: to.Database, NewName: to.Collection, // a 2.3.5 that is given no new database takes it to be "default"
+	})
+	return checkStatus(s, err)
 }
 
 // renamed reports whether the collection has the new name already. That something else has it is an error.
@@ -60,40 +58,6 @@ func (t *Target) renamed(ctx context.Context, from, to handlers.Ref) (bool, erro
 	}
 	return false, refuse(CodeNameTaken, "%s can't be renamed to %s: the target has a collection of that name. Rename or drop one of the two there, then resume the task",
 		from, to)
-}
-
-func (t *Target) rename(ctx context.Context, from, to handlers.Ref) error {
-	req := &milvuspb.RenameCollectionRequest{DbName: from.Database, OldName: from.Collection, NewName: to.Collection}
-	if to.Database != from.Database {
-		req.NewDBName = to.Database
-	}
-	s, err := t.service.RenameCollection(ctx, req)
-	return checkStatus(s, err)
-}
-
-// renameWithAliases is for a target like a 2.3.5, which does not rename a collection that has aliases: they are dropped
-// and made again. If the process dies in between, or the target does, they are gone.
-func (t *Target) renameWithAliases(ctx context.Context, from, to handlers.Ref, refused error) error {
-	d, err := t.describe(ctx, from)
-	if err != nil || isAlias(d, from) || len(d.GetAliases()) == 0 {
-		return refused
-	}
-	for _, alias := range d.GetAliases() {
-		if err := t.DropAlias(ctx, handlers.Ref{Database: from.Database, Collection: alias}); err != nil {
-			return err
-		}
-	}
-	named := to
-	err = t.rename(ctx, from, to)
-	if err != nil {
-		named = from
-	}
-	for _, alias := range d.GetAliases() {
-		if again := t.SetAlias(ctx, handlers.Ref{Database: from.Database, Collection: alias}, named); again != nil && err == nil {
-			err = again
-		}
-	}
-	return err
 }
 
 // AddField adds the field if it is not there.
