@@ -17,7 +17,7 @@ func (t *Target) SetAlias(ctx context.Context, alias, of handlers.Ref) error {
 		DbName: of.Database, CollectionName: of.Collection, Alias: alias.Collection,
 	})
 	created := setting(checkStatus(s, err), "aliases")
-	if !isRefusal(created) || isCode(created, CodeNoCollection, CodeNoDatabase) {
+	if !isRefusal(created) || isCode(created, CodeNoCollection, CodeNoDatabase, CodeUnsupported, CodeNotAllowed) {
 		return created
 	}
 	s, err = t.service.AlterAlias(ctx, &milvuspb.AlterAliasRequest{

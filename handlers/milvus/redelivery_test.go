@@ -173,6 +173,11 @@ func TestRedeliveredSettings(t *testing.T) {
 			t.Errorf("round %d, in the order %d of\n%v:\n%s\nwant\n%s", round, order, steps, got, want)
 		}
 		equal(t, "loaded", w.inMemory(once), slices.Sorted(maps.Keys(m.loaded))...)
+		for _, line := range w.indexed(once) {
+			if words := strings.Fields(line); m.indexes[words[0]] != words[1] {
+				t.Errorf("index %q, want %v", line, m.indexes)
+			}
+		}
 		if got := len(w.indexed(once)); got != len(m.indexes) {
 			t.Errorf("%d indexes, want %v", got, m.indexes)
 		}
