@@ -57,9 +57,12 @@ func (t *Target) adopt(ctx context.Context, ref handlers.Ref, want *wanted) erro
 	return nil
 }
 
-// isAlias reports whether the collection was described by an alias.
+// isAlias reports whether the collection was described by an alias. A 2.3.5 gives the alias as the collection's name, a
+// Milvus Lite lists no aliases.
 func isAlias(d *milvuspb.DescribeCollectionResponse, ref handlers.Ref) bool {
-	return slices.Contains(d.GetAliases(), ref.Collection)
+	name := d.GetCollectionName()
+	return slices.Contains(d.GetAliases(), ref.Collection) ||
+		name != "" && name == d.GetSchema().GetName() && name != ref.Collection
 }
 
 // DropCollection removes the collection if it is there. Its aliases go first: a 2.3.5 drops it all the same, and leaves

@@ -91,10 +91,10 @@ func (t *Target) DropIndex(ctx context.Context, req *milvuspb.DropIndexRequest) 
 	have, err := t.indexes(ctx, ref)
 	if err == nil {
 		list := slices.DeleteFunc(have, func(d *milvuspb.IndexDescription) bool {
-			if req.GetIndexName() != "" {
-				return d.GetIndexName() != req.GetIndexName()
+			if req.GetIndexName() == "" {
+				return d.GetFieldName() != req.GetFieldName()
 			}
-			return d.GetFieldName() != req.GetFieldName()
+			return !isNamed(d, req.GetFieldName(), req.GetIndexName())
 		})
 		err = t.whileReleased(ctx, ref, func() error { return t.dropIndexes(ctx, ref, list) }, nil)
 	}
@@ -131,7 +131,7 @@ func (t *Target) indexes(ctx context.Context, ref handlers.Ref) ([]*milvuspb.Ind
 
 // sameIndex reports whether the index is the wanted one. It may have parameters that were not asked for: servers add some.
 func sameIndex(want *milvuspb.CreateIndexRequest, have *milvuspb.IndexDescription) bool {
-	if have.GetFieldName() != want.GetFieldName() || have.GetIndexName() != want.GetIndexName() {
+	if have.GetFieldName() != want.GetFieldName() || !isNamed(have, want.GetFieldName(), want.GetIndexName()) {
 		return false
 	}
 	h := indexParams(have.GetParams())
@@ -141,6 +141,12 @@ func sameIndex(want *milvuspb.CreateIndexRequest, have *milvuspb.IndexDescriptio
 		}
 	}
 	return true
+}
+
+// isNamed reports whether the index has the name. One that is named as its field was given none, and is as good as any: a
+// Milvus Lite keeps no names.
+func isNamed(d *milvuspb.IndexDescription, field, name string) bool {
+	return d.GetIndexName() == name || d.GetFieldName() == field && d.GetIndexName() == field
 }
 
 // inTheWay reports whether the index can't be there together with the wanted one: it has its name, or its field. A JSON field

@@ -2,6 +2,7 @@ package milvus
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
@@ -27,11 +28,31 @@ func (t *Target) RenameCollection(ctx context.Context, from, to handlers.Ref) er
 			return err
 		}
 	}
+	if err := t.rename(ctx, from, to); err != nil || from.Database == to.Database {
+		return err
+	}
+	return t.moved(ctx, from, to)
+}
+
+func (t *Target) rename(ctx context.Context, from, to handlers.Ref) error {
 	s, err := t.service.RenameCollection(ctx, &milvuspb.RenameCollectionRequest{
 		DbName: from.Database, OldName: from.Collection,
 		NewDBName: to.Database, NewName: to.Collection, // a 2.3.5 that is given no new database takes it to be "default"
 	})
 	return checkStatus(s, err)
+}
+
+// moved looks after a move to another database: a Milvus Lite takes the new name and not the new database.
+func (t *Target) moved(ctx context.Context, from, to handlers.Ref) error {
+	_, err := t.describe(ctx, to)
+	if !isCode(err, CodeNoCollection, CodeNoDatabase) {
+		return err
+	}
+	stayed := handlers.Ref{Database: from.Database, Collection: to.Collection}
+	if err := t.rename(ctx, stayed, from); err != nil {
+		return err
+	}
+	return refuse(CodeUnsupported, "the target's version can't move %s to another database: make it anew there by a snapshot", from)
 }
 
 // renamed reports whether the collection has the new name already. That something else has it is an error.
@@ -77,9 +98,10 @@ func (t *Target) AddField(ctx context.Context, ref handlers.Ref, field *fieldSch
 	})
 	err = checkStatus(s, err)
 	t.shapes.forget(ref)
-	if isCode(err, CodeVersion) {
+	var known *handlers.Error
+	if errors.As(err, &known) && known.Code == CodeVersion {
 		return refuse(CodeUnsupported, "the target's version can't add field %q (%s) to %s, which Milvus 2.6 can: upgrade the target, "+
-			"or make the collection anew there by a snapshot: %w", want.GetName(), want.GetDataType(), ref, err)
+			"or make the collection anew there by a snapshot: %w", want.GetName(), want.GetDataType(), ref, known.Err)
 	}
 	if err == nil {
 		return nil
