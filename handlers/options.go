@@ -34,7 +34,7 @@ type Options struct {
 	// Patience is how long an error that says too little is taken to be one that passes, before its collection stops.
 	// Default 1 min. Everything else in the batch waits as long.
 	Patience time.Duration
-	// SettingPatience is the same for what no row depends on: settings and flushes. Default 5 s, as a wrong guess costs less:
+	// SettingPatience is the same for what no row depends on: settings and flushes. Default 10 s, as a wrong guess costs less:
 	// the setting is Unmet and can be tried again, while waiting holds up rows. What surely passes, as a target that
 	// starts, is waited for all the same.
 	SettingPatience time.Duration
@@ -60,7 +60,7 @@ func (o Options) withDefaults() Options {
 	o.MaxBackoff = or(o.MaxBackoff, 5*time.Second)
 	o.SlowBackoff = or(o.SlowBackoff, 10*time.Second)
 	o.Patience = or(o.Patience, time.Minute)
-	o.SettingPatience = or(o.SettingPatience, 5*time.Second)
+	o.SettingPatience = or(o.SettingPatience, 10*time.Second)
 	if o.OnWait == nil {
 		o.OnWait = func(*Error, time.Time) {}
 	}

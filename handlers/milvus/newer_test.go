@@ -308,7 +308,7 @@ func TestReleasedCollectionIsOwedALoad(t *testing.T) {
 		"LoadPartitions": flaky(func() { loaded = []string{"p"} }),
 	})
 	tries := 0
-	for err := error(errors.New("not yet")); err != nil; tries++ {
+	for err := errors.New("not yet"); err != nil; tries++ {
 		if tries > 20 {
 			t.Fatal(err)
 		}
