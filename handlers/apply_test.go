@@ -36,7 +36,7 @@ func apply(t *testing.T, h *handlers.Handlers, batch ...*jetstream.Event) handle
 
 func mustApply(t *testing.T, h *handlers.Handlers, batch ...*jetstream.Event) {
 	t.Helper()
-	if res := apply(t, h, batch...); res.Err != nil || len(res.Stopped) > 0 {
+	if res := apply(t, h, batch...); res.Err != nil || len(res.Stopped)+len(res.Unmet) > 0 {
 		t.Fatalf("Apply = %+v", res)
 	}
 }

@@ -29,6 +29,7 @@ type batch struct {
 
 	mu     sync.Mutex // guards what is below: flush stops collections at the same time
 	stops  []Stopped
+	unmet  []Unmet
 	passed map[source]bool // stopped; the rest of their events are passed over
 }
 
@@ -55,11 +56,38 @@ func (b *batch) take(ctx context.Context, e *jetstream.Event) error {
 	if b.over(sourceOf(e)) {
 		return nil
 	}
-	err := b.h.call(ctx, job{op: op(e.Kind), name: nameOf(e)}, func(ctx context.Context) error { return define(ctx, e) })
+	j := job{op: op(e.Kind), name: nameOf(e), optional: optional(e.Kind)}
+	err := b.h.call(ctx, j, func(ctx context.Context) error { return define(ctx, e) })
 	if err == nil {
 		b.h.m.events.WithLabelValues(b.h.o.Task, b.h.o.Target, string(e.Kind)).Inc()
+		return nil
+	}
+	if j.optional {
+		return b.goOn(e, err)
 	}
 	return b.stop(sourceOf(e), err)
+}
+
+// optional reports whether a target can go on without the event: no row depends on it.
+func optional(k jetstream.Kind) bool { return k.Setting() || k == jetstream.Flush }
+
+// goOn goes on without an event that the target refused. A setting is kept as unmet; a flush is over, as its moment is.
+// Any other error ends Apply, and is returned.
+func (b *batch) goOn(e *jetstream.Event, err error) error {
+	var refused *Error
+	if !errors.As(err, &refused) {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e.Kind.Setting() {
+		b.unmet = append(b.unmet, Unmet{Event: e, Code: refused.Code, Err: err})
+	}
+	b.h.m.unmet.WithLabelValues(b.h.o.Task, b.h.o.Target, string(e.Kind)).Inc()
+	b.h.o.Log.Info("target goes on without a setting", slog.String(keyDatabase, e.Database),
+		slog.String(keyCollection, e.Collection), slog.String(keyKind, string(e.Kind)), slog.String(keyCode, refused.Code),
+		slog.Any(keyError, err))
+	return nil
 }
 
 // fold adds the event to those of its collection.
@@ -177,8 +205,9 @@ func (b *batch) over(s source) bool {
 	return b.passed[s]
 }
 
-func (b *batch) stopped() []Stopped {
+// result is what became of the batch, which ended with err.
+func (b *batch) result(err error) Result {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.stops
+	return Result{Err: err, Stopped: b.stops, Unmet: b.unmet}
 }

@@ -25,6 +25,8 @@ type job struct {
 	op   op
 	name string // of the collection or database
 	rows int    // or keys; 0 for calls that are not about any
+
+	optional bool // the target can go on without it
 }
 
 // once makes one call, under a deadline that is inside the worker's leases (guarantee 4). Its error is an *Error, or
@@ -80,13 +82,14 @@ func (h *Handlers) deadline() (time.Time, error) {
 // is the only place where that is decided.
 type patient struct {
 	h       *Handlers
+	most    time.Duration // for errors that say too little
 	delays  *backoff.ExponentialBackOff
 	unclear time.Time // when errors began to say too little
 	waiting bool
 }
 
-func (h *Handlers) patient() *patient {
-	return &patient{h: h, delays: &backoff.ExponentialBackOff{
+func (h *Handlers) patient(most time.Duration) *patient {
+	return &patient{h: h, most: most, delays: &backoff.ExponentialBackOff{
 		InitialInterval:     h.o.MinBackoff,
 		MaxInterval:         h.o.MaxBackoff,
 		Multiplier:          2,
@@ -106,7 +109,7 @@ func (p *patient) verdict(ctx context.Context, err error) error {
 		p.unclear = time.Time{}
 	} else if p.unclear.IsZero() {
 		p.unclear = time.Now()
-	} else if time.Since(p.unclear) >= p.h.o.Patience {
+	} else if time.Since(p.unclear) >= p.most {
 		p.settle(true)
 		return permanent(known.Code, known.Err)
 	}
@@ -157,7 +160,10 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // call makes a call that can't be made in parts until it succeeds, or can't.
 func (h *Handlers) call(ctx context.Context, j job, fn func(context.Context) error) error {
-	p := h.patient()
+	p := h.patient(h.o.Patience)
+	if j.optional {
+		p.most = h.o.SettingPatience
+	}
 	for {
 		err := h.once(ctx, j, fn)
 		if err == nil {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
+	"github.com/milvus-io/milvus-proto/go-api/v2/schemapb"
 
 	"kitestream/handlers"
 	"kitestream/jetstream/rows"
@@ -23,6 +24,12 @@ type fake struct {
 	DropCollectionFunc   func(ctx context.Context, ref handlers.Ref) error
 	CreatePartitionFunc  func(ctx context.Context, ref handlers.Ref, partition string) error
 	DropPartitionFunc    func(ctx context.Context, ref handlers.Ref, partition string) error
+	RenameCollectionFunc func(ctx context.Context, from, to handlers.Ref) error
+	AddFieldFunc         func(ctx context.Context, ref handlers.Ref, field *schemapb.FieldSchema) error
+
+	// SettingFunc gets the name of the method of a setting or flush, what it is about, and its request or further
+	// arguments.
+	SettingFunc func(ctx context.Context, method string, ref handlers.Ref, what any) error
 }
 
 var _ handlers.Target = (*fake)(nil)
@@ -88,6 +95,89 @@ func (f *fake) DropPartition(ctx context.Context, ref handlers.Ref, partition st
 		return nil
 	}
 	return f.DropPartitionFunc(ctx, ref, partition)
+}
+
+func (f *fake) RenameCollection(ctx context.Context, from, to handlers.Ref) error {
+	if f.RenameCollectionFunc == nil {
+		return nil
+	}
+	return f.RenameCollectionFunc(ctx, from, to)
+}
+
+func (f *fake) AddField(ctx context.Context, ref handlers.Ref, field *schemapb.FieldSchema) error {
+	if f.AddFieldFunc == nil {
+		return nil
+	}
+	return f.AddFieldFunc(ctx, ref, field)
+}
+
+func (f *fake) setting(ctx context.Context, method string, ref handlers.Ref, what any) error {
+	if f.SettingFunc == nil {
+		return nil
+	}
+	return f.SettingFunc(ctx, method, ref, what)
+}
+
+// named is a request that names a collection.
+type named interface {
+	GetDbName() string
+	GetCollectionName() string
+}
+
+func (f *fake) request(ctx context.Context, method string, req named) error {
+	return f.setting(ctx, method, handlers.Ref{Database: req.GetDbName(), Collection: req.GetCollectionName()}, req)
+}
+
+func (f *fake) Flush(ctx context.Context, ref handlers.Ref) error {
+	return f.setting(ctx, "Flush", ref, nil)
+}
+
+func (f *fake) AlterDatabase(ctx context.Context, req *milvuspb.AlterDatabaseRequest) error {
+	return f.setting(ctx, "AlterDatabase", handlers.Ref{Database: req.GetDbName()}, req)
+}
+
+func (f *fake) AlterCollection(ctx context.Context, req *milvuspb.AlterCollectionRequest) error {
+	return f.request(ctx, "AlterCollection", req)
+}
+
+func (f *fake) AlterField(ctx context.Context, req *milvuspb.AlterCollectionFieldRequest) error {
+	return f.request(ctx, "AlterField", req)
+}
+
+func (f *fake) SetAlias(ctx context.Context, alias, of handlers.Ref) error {
+	return f.setting(ctx, "SetAlias", alias, of)
+}
+
+func (f *fake) DropAlias(ctx context.Context, alias handlers.Ref) error {
+	return f.setting(ctx, "DropAlias", alias, nil)
+}
+
+func (f *fake) CreateIndex(ctx context.Context, req *milvuspb.CreateIndexRequest) error {
+	return f.request(ctx, "CreateIndex", req)
+}
+
+func (f *fake) AlterIndex(ctx context.Context, req *milvuspb.AlterIndexRequest) error {
+	return f.request(ctx, "AlterIndex", req)
+}
+
+func (f *fake) DropIndex(ctx context.Context, req *milvuspb.DropIndexRequest) error {
+	return f.request(ctx, "DropIndex", req)
+}
+
+func (f *fake) LoadCollection(ctx context.Context, req *milvuspb.LoadCollectionRequest) error {
+	return f.request(ctx, "LoadCollection", req)
+}
+
+func (f *fake) ReleaseCollection(ctx context.Context, ref handlers.Ref) error {
+	return f.setting(ctx, "ReleaseCollection", ref, nil)
+}
+
+func (f *fake) LoadPartitions(ctx context.Context, req *milvuspb.LoadPartitionsRequest) error {
+	return f.request(ctx, "LoadPartitions", req)
+}
+
+func (f *fake) ReleasePartitions(ctx context.Context, ref handlers.Ref, partitions []string) error {
+	return f.setting(ctx, "ReleasePartitions", ref, partitions)
 }
 
 // cell is where a row is: a key may be in several partitions.

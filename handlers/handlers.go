@@ -14,6 +14,7 @@ const (
 	keyTarget     = "target"
 	keyDatabase   = "database"
 	keyCollection = "collection"
+	keyKind       = "kind"
 	keyCode       = "code"
 	keyError      = "error"
 	keyAfter      = "after"
@@ -56,6 +57,16 @@ type Result struct {
 	Err error
 	// Stopped are the collections that an error stopped. If Err is nil, everything else was applied.
 	Stopped []Stopped
+	// Unmet are the settings that the target refused for good. It goes on without them, and it is for the caller to
+	// remember that. An event of a collection in Stopped is in neither state: it comes again with the rest.
+	Unmet []Unmet
+}
+
+// Unmet is a setting (Kind.Setting) that a Permanent error kept from this target.
+type Unmet struct {
+	Event *jetstream.Event
+	Code  string
+	Err   error
 }
 
 // Stopped is a collection that a Permanent error stopped on this target: none, some or all of its events in the batch
@@ -80,9 +91,8 @@ func (h *Handlers) Apply(ctx context.Context, events []*jetstream.Event) Result 
 	b := h.newBatch()
 	for _, e := range events {
 		if err := b.take(ctx, e); err != nil {
-			return Result{Err: err, Stopped: b.stopped()}
+			return b.result(err)
 		}
 	}
-	err := b.flush(ctx, everything)
-	return Result{Err: err, Stopped: b.stopped()}
+	return b.result(b.flush(ctx, everything))
 }

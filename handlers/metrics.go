@@ -14,6 +14,7 @@ type Metrics struct {
 	errors   *prometheus.CounterVec   // task, target, class
 	retries  *prometheus.CounterVec   // task, target, class
 	stops    *prometheus.CounterVec   // task, target
+	unmet    *prometheus.CounterVec   // task, target, kind
 	seconds  *prometheus.HistogramVec // task, target, op
 	callRows *prometheus.HistogramVec // task, target, op
 }
@@ -48,6 +49,8 @@ func newMetrics() *Metrics {
 		errors:  counter("kitestream_target_errors_total", "Calls that a target refused or did not answer in time.", "class"),
 		retries: counter("kitestream_target_retries_total", "Calls made again after an error of this class.", "class"),
 		stops:   counter("kitestream_target_stops_total", "Collections that stopped on a target by an error that stays.", ""),
+		unmet: counter("kitestream_target_refused_settings_total",
+			"Settings and flushes that a target refused for good, and that it goes on without.", "kind"),
 		seconds: histogram("kitestream_target_call_seconds", "How long one call to a target took.",
 			prometheus.ExponentialBuckets(0.001, 2, 16)),
 		callRows: histogram("kitestream_target_call_rows", "Rows or keys in one call to a target.",
@@ -56,13 +59,13 @@ func newMetrics() *Metrics {
 }
 
 func (m *Metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.events, m.rows, m.errors, m.retries, m.stops, m.seconds, m.callRows}
+	return []prometheus.Collector{m.events, m.rows, m.errors, m.retries, m.stops, m.unmet, m.seconds, m.callRows}
 }
 
 // Forget removes what was counted for a target of a task that is no more.
 func (m *Metrics) Forget(task, target string) {
 	labels := prometheus.Labels{"task": task, "target": target}
-	for _, v := range []*prometheus.CounterVec{m.events, m.rows, m.errors, m.retries, m.stops} {
+	for _, v := range []*prometheus.CounterVec{m.events, m.rows, m.errors, m.retries, m.stops, m.unmet} {
 		v.DeletePartialMatch(labels)
 	}
 	m.seconds.DeletePartialMatch(labels)

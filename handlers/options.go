@@ -34,6 +34,10 @@ type Options struct {
 	// Patience is how long an error that says too little is taken to be one that passes, before its collection stops.
 	// Default 1 min. Everything else in the batch waits as long.
 	Patience time.Duration
+	// SettingPatience is the same for what no row depends on: settings and flushes. Default 10 s, as a wrong guess costs less:
+	// the setting is Unmet and can be tried again, while waiting holds up rows. What surely passes, as a target that
+	// starts, is waited for all the same.
+	SettingPatience time.Duration
 
 	// OnWait is told of each error that Apply waits for to pass, and since when it has been waiting: for status. It
 	// must not block. OnResume is told when no call waits any more.
@@ -56,6 +60,7 @@ func (o Options) withDefaults() Options {
 	o.MaxBackoff = or(o.MaxBackoff, 5*time.Second)
 	o.SlowBackoff = or(o.SlowBackoff, 10*time.Second)
 	o.Patience = or(o.Patience, time.Minute)
+	o.SettingPatience = or(o.SettingPatience, 10*time.Second)
 	if o.OnWait == nil {
 		o.OnWait = func(*Error, time.Time) {}
 	}
@@ -97,5 +102,6 @@ func (o Options) Validate() error {
 	check(o.MaxBackoff >= o.MinBackoff, "max backoff %s is less than min backoff %s", o.MaxBackoff, o.MinBackoff)
 	check(o.SlowBackoff > 0, "slow backoff %s is not positive", o.SlowBackoff)
 	check(o.Patience > 0, "patience %s is not positive", o.Patience)
+	check(o.SettingPatience > 0, "setting patience %s is not positive", o.SettingPatience)
 	return errors.Join(errs...)
 }

@@ -17,7 +17,7 @@ func (h *Handlers) upsert(ctx context.Context, ref Ref, u upsertion, refs []rowR
 		if err != nil {
 			return 0, permanent(CodeEvent, err)
 		}
-		return chosen.Len(), h.once(ctx, job{opUpsert, ref.String(), chosen.Len()}, func(ctx context.Context) error {
+		return chosen.Len(), h.once(ctx, job{op: opUpsert, name: ref.String(), rows: chosen.Len()}, func(ctx context.Context) error {
 			return h.target.Upsert(ctx, ref, u.partition, chosen)
 		})
 	})
@@ -27,7 +27,7 @@ func (h *Handlers) upsert(ctx context.Context, ref Ref, u upsertion, refs []rowR
 func (h *Handlers) remove(ctx context.Context, ref Ref, partition string, keys rows.Keys) error {
 	return h.inParts(ctx, keys.Len(), func(ctx context.Context, from, to int) (int, error) {
 		part := slice(keys, from, to)
-		return to - from, h.once(ctx, job{opDelete, ref.String(), to - from}, func(ctx context.Context) error {
+		return to - from, h.once(ctx, job{op: opDelete, name: ref.String(), rows: to - from}, func(ctx context.Context) error {
 			return h.target.Delete(ctx, ref, partition, part)
 		})
 	})
@@ -39,7 +39,7 @@ type partCall func(ctx context.Context, from, to int) (int, error)
 // inParts makes calls until n rows are through. One that times out is made again with half as many rows, and so is one
 // that is too large.
 func (h *Handlers) inParts(ctx context.Context, n int, call partCall) error {
-	p := h.patient()
+	p := h.patient(h.o.Patience)
 	most := n
 	for from := 0; from < n; {
 		done, err := call(ctx, from, from+min(n-from, most, h.pace.now()))

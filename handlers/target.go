@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
+	"github.com/milvus-io/milvus-proto/go-api/v2/schemapb"
 
 	"kitestream/jetstream/rows"
 )
@@ -29,6 +30,14 @@ type Target interface {
 	Databases
 	Collections
 	Partitions
+	Flusher
+
+	// Settings, on which no row depends. No lane waits for one: where the target's version doesn't know the call, or its
+	// user lacks the privilege, the error is Permanent and not Misconfigured.
+	Properties
+	Aliases
+	Indexes
+	Loads
 }
 
 // RowWriter changes rows.
@@ -55,8 +64,13 @@ type Collections interface {
 	// keys. One of that name that is there already is adopted if its schema is the same, and else a Permanent error
 	// whose text says what differs, field by field.
 	CreateCollection(ctx context.Context, req *milvuspb.CreateCollectionRequest) error
-	// DropCollection removes the collection, loaded or not. One that is gone already is fine.
+	// DropCollection removes the collection, loaded or not, and its aliases. One that is gone already is fine.
 	DropCollection(ctx context.Context, ref Ref) error
+	// RenameCollection gives the collection another name, or moves it to another database, with its rows and aliases. It
+	// is fine if only the new name is there. Both are a Permanent error.
+	RenameCollection(ctx context.Context, from, to Ref) error
+	// AddField adds a field of the source to the collection. One that is there already and the same is fine.
+	AddField(ctx context.Context, ref Ref, field *schemapb.FieldSchema) error
 }
 
 // Partitions makes partitions come and go. One that is there already, or gone already, is fine, and so is any in a
@@ -65,4 +79,53 @@ type Partitions interface {
 	CreatePartition(ctx context.Context, ref Ref, partition string) error
 	// DropPartition releases the partition first if it is loaded, and no other.
 	DropPartition(ctx context.Context, ref Ref, partition string) error
+}
+
+// Flusher flushes. It is asked after all rows that the source's flush was about.
+type Flusher interface {
+	// Flush has the target seal what it holds in memory of the collection. One that is gone is fine.
+	Flush(ctx context.Context, ref Ref) error
+}
+
+// Properties sets properties of databases, collections and fields, and removes others. What is so already is fine.
+// Requests have the names on the target.
+type Properties interface {
+	AlterDatabase(ctx context.Context, req *milvuspb.AlterDatabaseRequest) error
+	AlterCollection(ctx context.Context, req *milvuspb.AlterCollectionRequest) error
+	AlterField(ctx context.Context, req *milvuspb.AlterCollectionFieldRequest) error
+}
+
+// Aliases makes aliases come, move and go.
+type Aliases interface {
+	// SetAlias makes alias a name of the collection, whatever it named before. If it is a collection's own name the error
+	// is Permanent.
+	SetAlias(ctx context.Context, alias, of Ref) error
+	// DropAlias removes the alias. One that is gone already is fine.
+	DropAlias(ctx context.Context, alias Ref) error
+}
+
+// Indexes makes indexes come and go. Requests have the names on the target.
+type Indexes interface {
+	// CreateIndex makes the index, and does not wait for it to be built. One of that name, on that field and with those
+	// parameters that is there already is fine; one that takes its place is dropped. The collection is loaded
+	// afterwards if it was before.
+	CreateIndex(ctx context.Context, req *milvuspb.CreateIndexRequest) error
+	// AlterIndex changes how the index is held in memory.
+	AlterIndex(ctx context.Context, req *milvuspb.AlterIndexRequest) error
+	// DropIndex removes the index of that name or, if the request has none, those of the field. One that is gone already
+	// is fine. The collection is loaded afterwards if it was before and can be.
+	DropIndex(ctx context.Context, req *milvuspb.DropIndexRequest) error
+}
+
+// Loads says what can be searched. A nil error promises that the target has begun. Requests have the names on the target.
+type Loads interface {
+	// LoadCollection loads the whole collection, in that number of replicas whatever it was before. If the target has too
+	// few query nodes for that, it is loaded in as many as it has, and the error is Permanent.
+	LoadCollection(ctx context.Context, req *milvuspb.LoadCollectionRequest) error
+	// ReleaseCollection has nothing of the collection loaded. One that is gone is fine.
+	ReleaseCollection(ctx context.Context, ref Ref) error
+	// LoadPartitions loads these partitions beside what is loaded. As LoadCollection.
+	LoadPartitions(ctx context.Context, req *milvuspb.LoadPartitionsRequest) error
+	// ReleasePartitions has these partitions not loaded. Those that are gone are fine.
+	ReleasePartitions(ctx context.Context, ref Ref, partitions []string) error
 }

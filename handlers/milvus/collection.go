@@ -48,7 +48,7 @@ func (t *Target) adopt(ctx context.Context, ref handlers.Ref, want *wanted) erro
 		return err
 	}
 	diff := differences(want.schema, d.GetSchema())
-	if slices.Contains(d.GetAliases(), ref.Collection) {
+	if isAlias(d, ref) {
 		diff = append(diff, "the name is an alias of another collection")
 	}
 	if len(diff) > 0 {
@@ -57,13 +57,37 @@ func (t *Target) adopt(ctx context.Context, ref handlers.Ref, want *wanted) erro
 	return nil
 }
 
-// DropCollection removes the collection if it is there.
+// isAlias reports whether the collection was described by an alias. A 2.3.5 gives the alias as the collection's name, a
+// Milvus Lite lists no aliases.
+func isAlias(d *milvuspb.DescribeCollectionResponse, ref handlers.Ref) bool {
+	name := d.GetCollectionName()
+	return slices.Contains(d.GetAliases(), ref.Collection) ||
+		name != "" && name == d.GetSchema().GetName() && name != ref.Collection
+}
+
+// DropCollection removes the collection if it is there. Its aliases go first: a 2.3.5 drops it all the same, and leaves
+// aliases of nothing, whose names no collection can have; later versions refuse.
 func (t *Target) DropCollection(ctx context.Context, ref handlers.Ref) error {
-	t.shapes.forget(ref)
+	t.forget(ref)
+	d, err := t.describe(ctx, ref)
+	if err != nil || isAlias(d, ref) {
+		return unless(err, CodeNoCollection, CodeNoDatabase)
+	}
+	for _, alias := range d.GetAliases() {
+		if err := t.DropAlias(ctx, handlers.Ref{Database: ref.Database, Collection: alias}); err != nil {
+			return err
+		}
+	}
 	s, err := t.service.DropCollection(ctx, &milvuspb.DropCollectionRequest{
 		DbName: ref.Database, CollectionName: ref.Collection,
 	})
 	return unless(checkStatus(s, err), CodeNoCollection, CodeNoDatabase)
+}
+
+// forget forgets all that is remembered of a collection, which is about to be another one.
+func (t *Target) forget(ref handlers.Ref) {
+	t.shapes.forget(ref)
+	t.owed.forget(ref)
 }
 
 // unless is the error, but that these codes are none.
@@ -107,7 +131,7 @@ func targetRequest(req *milvuspb.CreateCollectionRequest) (*wanted, error) {
 		}
 	}
 	for _, p := range req.GetProperties() {
-		if !strings.HasPrefix(p.GetKey(), replicateProperties) {
+		if taken(p.GetKey()) {
 			out.Properties = append(out.Properties, &commonpb.KeyValuePair{Key: p.GetKey(), Value: p.GetValue()})
 		}
 	}

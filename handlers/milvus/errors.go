@@ -49,6 +49,18 @@ const (
 	CodeNoCollection = "KS-P-NOCOLLECTION"
 	// CodeNoPartition: the partition is not on the target. Permanent.
 	CodeNoPartition = "KS-P-NOPARTITION"
+	// CodeNoAlias: the alias is not on the target. Permanent.
+	CodeNoAlias = "KS-P-NOALIAS"
+	// CodeNoIndex: a collection can't be loaded, because a vector field has no index on the target. Permanent.
+	CodeNoIndex = "KS-P-NOINDEX"
+	// CodeNameTaken: the name is that of something else on the target, a collection or an alias. Permanent.
+	CodeNameTaken = "KS-P-NAMETAKEN"
+	// CodeReplicas: the target has fewer query nodes than replicas are wanted; it is loaded in as many as it has. Permanent.
+	CodeReplicas = "KS-P-REPLICAS"
+	// CodeUnsupported: the target's version can't hold a field or a setting. Permanent.
+	CodeUnsupported = "KS-P-VERSION"
+	// CodeNotAllowed: the user lacks the privilege for a setting. Permanent.
+	CodeNotAllowed = "KS-P-FORBIDDEN"
 )
 
 // kind is how an answer is taken.
@@ -87,8 +99,14 @@ func byStatus(code int32) (kind, bool) {
 		return kind{handlers.Permanent, CodeNoCollection}, true
 	case 200: // (seen)
 		return kind{handlers.Permanent, CodeNoPartition}, true
-	case 800:
+	case 700: // (seen)
+		return kind{handlers.Permanent, CodeNoIndex}, true
+	case 800: // (seen)
 		return kind{handlers.Permanent, CodeNoDatabase}, true
+	case 1600: // (seen)
+		return kind{handlers.Permanent, CodeNoAlias}, true
+	case 1601, 1602: // an alias and a collection of one name (seen), an alias of another collection (seen)
+		return kind{handlers.Permanent, CodeNameTaken}, true
 	case 1100, 1101, 1102, 1700, 1701, 1804: // parameter invalid (seen), missing, too large; field not found, name invalid; data
 		return kind{handlers.Permanent, CodeRefused}, true
 	}
@@ -114,6 +132,8 @@ func byErrorCode(code commonpb.ErrorCode) (kind, bool) {
 		return kind{handlers.Misconfigured, CodeForbidden}, true
 	case commonpb.ErrorCode_CollectionNotExists, commonpb.ErrorCode_CollectionNameNotFound:
 		return kind{handlers.Permanent, CodeNoCollection}, true
+	case commonpb.ErrorCode_IndexNotExist:
+		return kind{handlers.Permanent, CodeNoIndex}, true
 	case commonpb.ErrorCode_IllegalArgument, commonpb.ErrorCode_IllegalDimension, commonpb.ErrorCode_IllegalRowRecord,
 		commonpb.ErrorCode_IllegalCollectionName, commonpb.ErrorCode_UpsertAutoIDTrue:
 		return kind{handlers.Permanent, CodeRefused}, true
@@ -128,7 +148,12 @@ func byGRPC(s *status.Status) kind {
 		return kind{handlers.Transient, CodeUnavailable}
 	case codes.DeadlineExceeded, codes.Canceled: // (seen)
 		return kind{handlers.Transient, handlers.CodeTimeout}
-	case codes.Aborted, codes.DataLoss, codes.Internal:
+	case codes.Internal:
+		if strings.Contains(s.Message(), "Marshal called with nil") { // gRPC's own words; how a 2.3.5 answers to AlterIndex (seen)
+			return kind{handlers.Misconfigured, CodeVersion}
+		}
+		return kind{handlers.Transient, CodeInternal}
+	case codes.Aborted, codes.DataLoss:
 		return kind{handlers.Transient, CodeInternal}
 	case codes.ResourceExhausted:
 		if strings.Contains(s.Message(), "larger than max") { // gRPC's own words (seen); it has no code for it
@@ -196,4 +221,26 @@ func isCode(err error, of ...string) bool {
 func isUnclear(err error) bool {
 	var known *handlers.Error
 	return errors.As(err, &known) && known.Class == handlers.Unclear
+}
+
+// isRefusal reports whether the target answered no, rather than not or not now.
+func isRefusal(err error) bool {
+	var known *handlers.Error
+	return errors.As(err, &known) && (known.Class == handlers.Permanent || known.Class == handlers.Unclear)
+}
+
+// setting is the error of a setting. Where anything else would wait for a person, because the target's version doesn't
+// know the call or the user may not make it, nothing waits for a setting: it is Permanent. A token that is wrong is waited
+// for, as it is whatever is called next.
+func setting(err error, needs string) error {
+	var known *handlers.Error
+	switch {
+	case !errors.As(err, &known):
+		return err
+	case known.Code == CodeVersion:
+		return refuse(CodeUnsupported, "the target's version can't do this, which needs %s: %w", needs, known.Err)
+	case known.Code == CodeForbidden:
+		return refuse(CodeNotAllowed, "grant the target's user the privilege, then resume the task: %w", known.Err)
+	}
+	return err
 }

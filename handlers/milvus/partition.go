@@ -80,9 +80,12 @@ func (t *Target) hasPartition(ctx context.Context, ref handlers.Ref, partition s
 
 // listsPartition reports whether the partition is there for writing.
 func (t *Target) listsPartition(ctx context.Context, ref handlers.Ref, partition string) (bool, error) {
+	all, err := t.partitions(ctx, ref)
+	return slices.Contains(all, partition), err
+}
+
+// partitions are those that are there for writing.
+func (t *Target) partitions(ctx context.Context, ref handlers.Ref) ([]string, error) {
 	res, err := t.service.ShowPartitions(ctx, &milvuspb.ShowPartitionsRequest{DbName: ref.Database, CollectionName: ref.Collection})
-	if err := check(res, err); err != nil {
-		return false, err
-	}
-	return slices.Contains(res.GetPartitionNames(), partition), nil
+	return res.GetPartitionNames(), check(res, err)
 }

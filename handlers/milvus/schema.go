@@ -38,15 +38,20 @@ func targetSchema(name string, source *schema) *schema {
 			s.EnableDynamicField = true
 			continue
 		}
-		f = proto.CloneOf(f)
-		f.AutoID, f.FieldID, f.State = false, 0, schemapb.FieldState_FieldCreated
-		s.Fields = append(s.Fields, f)
+		s.Fields = append(s.Fields, targetField(f))
 	}
 	return s
 }
 
+func targetField(source *fieldSchema) *fieldSchema {
+	f := proto.CloneOf(source)
+	f.AutoID, f.FieldID, f.State = false, 0, schemapb.FieldState_FieldCreated
+	return f
+}
+
 // differences says in what a collection on the target is not the wanted one, for people to read. Rows need no more
-// than the fields to be the same: shards, consistency and properties may be as the target's owner likes them.
+// than the fields to be the same: shards, consistency and properties may be as the target's owner likes them. A field that
+// only the target has is none if rows can leave it out: it may have been added by a later event that was carried out already.
 func differences(want, have *schema) []string {
 	var out []string
 	theirs := map[string]*fieldSchema{}
@@ -67,6 +72,9 @@ func differences(want, have *schema) []string {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(theirs)) {
+		if theirs[name].GetNullable() || theirs[name].GetDefaultValue() != nil {
+			continue
+		}
 		out = append(out, fmt.Sprintf("field %q (%s) is on the target only", name, theirs[name].GetDataType()))
 	}
 	if want.GetEnableDynamicField() != have.GetEnableDynamicField() {

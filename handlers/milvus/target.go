@@ -57,6 +57,7 @@ type Target struct {
 	client  client.Client
 	service milvuspb.MilvusServiceClient
 	shapes  *shapes
+	owed    *owed
 }
 
 var _ handlers.Target = (*Target)(nil)
@@ -80,7 +81,7 @@ func Open(ctx context.Context, cfg Config) (*Target, error) {
 	if !ok {
 		return nil, fmt.Errorf("open target: the SDK's client is a %T", c)
 	}
-	return &Target{client: c, service: raw.Service, shapes: newShapes()}, nil
+	return &Target{client: c, service: raw.Service, shapes: newShapes(), owed: newOwed()}, nil
 }
 
 // Close closes the connection.
