@@ -91,6 +91,18 @@ func TestMistakesAreNamedWithTheirPlace(t *testing.T) {
 			t.Errorf("%.40q: %v\nwant an error of where that says %q", tc.where, err, tc.says)
 		}
 	}
+	listed := schema()
+	listed.EnableDynamicField = false
+	listed.Fields = append(listed.Fields, &schemapb.FieldSchema{Name: "$meta", DataType: schemapb.DataType_JSON, IsDynamic: true})
+	for where, fits := range map[string]bool{"dynamic.a == 1": true, "$meta.a == 1": false} {
+		r, err := rules.Parse(jetstream.Rule{Where: where, DropFields: []string{"$meta"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Fits(listed); (err == nil) != fits || len(r.Cut(listed).Fields) != len(schema().Fields) {
+			t.Errorf("%s, with the dynamic field listed: %v", where, err)
+		}
+	}
 	plain := schema()
 	plain.EnableDynamicField = false
 	r, err := rules.Parse(jetstream.Rule{Where: "dynamic.a == 1"})

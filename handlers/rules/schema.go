@@ -61,7 +61,7 @@ func (r *Rule) checkWhere(s *schemapb.CollectionSchema) error {
 // typeOf is the type that a name in an expression has.
 func typeOf(s *schemapb.CollectionSchema, name string) (types.Type, error) {
 	for _, f := range s.GetFields() {
-		if f.GetName() != name {
+		if f.GetName() != name || f.GetIsDynamic() {
 			continue
 		}
 		if f.GetIsFunctionOutput() {
@@ -76,16 +76,20 @@ func typeOf(s *schemapb.CollectionSchema, name string) (types.Type, error) {
 		}
 		return nil, fmt.Errorf("%q is a %s; only booleans, numbers, strings, JSON and arrays can be looked at", name, f.GetDataType())
 	}
-	if name == dynamicName && s.GetEnableDynamicField() {
+	switch open := hasDynamicPart(s); {
+	case open && name == dynamicName:
 		return types.TypeOf(map[string]any{}), nil
-	}
-	if name == dynamicName {
+	case open:
+		return nil, fmt.Errorf("there is no field %q; what rows have beyond the schema is %s[%q]", name, dynamicName, name)
+	case name == dynamicName:
 		return nil, fmt.Errorf("there is no field %q, and the collection has no dynamic field", name)
 	}
-	if s.GetEnableDynamicField() {
-		return nil, fmt.Errorf("there is no field %q; what rows have beyond the schema is %s[%q]", name, dynamicName, name)
-	}
 	return nil, fmt.Errorf("there is no field %q", name)
+}
+
+// hasDynamicPart reports whether rows may have more than the schema's fields. Some servers list a field for that.
+func hasDynamicPart(s *schemapb.CollectionSchema) bool {
+	return s.GetEnableDynamicField() || slices.ContainsFunc(s.GetFields(), (*schemapb.FieldSchema).GetIsDynamic)
 }
 
 // scalars and arrays are the types of values as Keep gives them to an expression.
@@ -108,7 +112,7 @@ var (
 
 // undroppable says why the targets can't do without a field; empty if they can.
 func undroppable(s *schemapb.CollectionSchema, name string) string {
-	if name == metaField && s.GetEnableDynamicField() {
+	if name == metaField && hasDynamicPart(s) {
 		return ""
 	}
 	for _, f := range s.GetFunctions() {
