@@ -56,8 +56,18 @@ func (b *batch) take(ctx context.Context, e *jetstream.Event) error {
 	if b.over(sourceOf(e)) {
 		return nil
 	}
+	placed, err := b.h.placement.place(e)
+	if err == nil && placed == nil {
+		b.h.m.filteredEvents.WithLabelValues(b.h.o.Task, b.h.o.Target, string(e.Kind)).Inc()
+		return nil
+	}
 	j := job{op: op(e.Kind), name: nameOf(e), optional: optional(e.Kind)}
-	err := b.h.call(ctx, j, func(ctx context.Context) error { return define(ctx, e) })
+	if err == nil {
+		err = b.h.call(ctx, j, func(ctx context.Context) error { return define(ctx, placed) })
+	}
+	if b.h.placement.leftOver(e, err) {
+		err = nil
+	}
 	if err == nil {
 		b.h.m.events.WithLabelValues(b.h.o.Task, b.h.o.Target, string(e.Kind)).Inc()
 		return nil
@@ -97,13 +107,13 @@ func (b *batch) fold(ctx context.Context, e *jetstream.Event) error {
 	if f == nil {
 		var shape Shape
 		err := b.h.call(ctx, job{op: opShape, name: s.String()}, func(ctx context.Context) (err error) {
-			shape, err = b.h.target.Shape(ctx, s.Ref)
+			shape, err = b.h.target.Shape(ctx, b.h.placement.refOf(s.Ref))
 			return err
 		})
 		if err != nil {
 			return b.stop(s, err)
 		}
-		f = newFold(shape)
+		f = newFold(shape, b.h.placement.ruleOf(s.Ref))
 		b.folds[s], b.pending = f, append(b.pending, s)
 	}
 	if err := f.add(e); err != nil {
@@ -137,9 +147,10 @@ func (b *batch) flush(ctx context.Context, which concern) error {
 		f := b.folds[s]
 		delete(b.folds, s)
 		group.Go(func() error {
-			err := b.h.send(ctx, s.Ref, f)
+			err := b.h.send(ctx, b.h.placement.refOf(s.Ref), f)
 			if err == nil {
 				b.h.count(f)
+				b.h.failing(s, f)
 			}
 			return b.stop(s, err)
 		})
@@ -168,11 +179,17 @@ func (h *Handlers) send(ctx context.Context, ref Ref, f *fold) error {
 	return upserts.Wait()
 }
 
-// count counts what the fold was made of as applied (guarantee 5).
+// count counts what the fold was made of as applied or left out (guarantee 5).
 func (h *Handlers) count(f *fold) {
 	for kind, t := range f.counts {
 		h.m.events.WithLabelValues(h.o.Task, h.o.Target, string(kind)).Add(float64(t.events))
 		h.m.rows.WithLabelValues(h.o.Task, h.o.Target, string(kind)).Add(float64(t.rows))
+		if t.rowsLeft == 0 {
+			continue
+		}
+		h.m.filteredEvents.WithLabelValues(h.o.Task, h.o.Target, string(kind)).Add(float64(t.eventsLeft))
+		h.m.filteredRows.WithLabelValues(h.o.Task, h.o.Target, string(kind)).Add(float64(t.rowsLeft))
+		h.m.ruleFailures.WithLabelValues(h.o.Task, h.o.Target).Add(float64(t.failed))
 	}
 }
 

@@ -36,6 +36,10 @@ const (
 	CodeEvent = "KS-P-EVENT"
 	// CodeRowTooLarge: a row is larger than the target accepts in one call. Permanent.
 	CodeRowTooLarge = "KS-P-TOOLARGE"
+	// CodeRule: a collection that came after the task was made does not fit its rule. Permanent.
+	CodeRule = "KS-P-RULE"
+	// CodeNotEmpty: a database can't be dropped, because of collections that the source has not. Permanent.
+	CodeNotEmpty = "KS-P-NOTEMPTY"
 	// CodeTimeout: a call was not answered in time; it may have taken effect all the same. Transient.
 	CodeTimeout = "KS-T-TIMEOUT"
 	// CodeUnknown: an error that a target's client did not classify. Unclear.

@@ -3,6 +3,7 @@ package handlers
 import (
 	"fmt"
 
+	"kitestream/handlers/rules"
 	"kitestream/jetstream"
 	"kitestream/jetstream/rows"
 )
@@ -16,12 +17,16 @@ const defaultPartition = "_default"
 // several. A delete that names no partition covers all of them, and whatever the fold holds of that key before it. So
 // per key there is at most one delete of all partitions, and per key and partition at most one change after it. The
 // deletes are sent before the upserts, which comes to the same as sending everything in order (guarantee 3).
+//
+// A row that the rule leaves out is no change at all: a source's upsert says by a delete that the row is gone.
 type fold struct {
 	shape   Shape
+	rule    *rules.Rule                   // nil: everything is replicated
 	changes []changes                     // as they came
 	all     map[rows.Key]place            // the last delete of each key in all partitions
 	last    map[string]map[rows.Key]place // by partition, the last change after that
 	counts  map[jetstream.Kind]tally      // what has been added
+	why     error                         // of the first row for which the rule failed
 }
 
 // changes are those of one event.
@@ -29,6 +34,18 @@ type changes struct {
 	partition string // anyPartition: all
 	keys      rows.Keys
 	rows      *rows.Rows // nil: the keys are deleted
+
+	keep   []int // the rows that the rule does not leave out; nil: all
+	failed int   // of the others, those for which it failed
+	why    error // for the first of those
+}
+
+// left is how many keys or rows the rule does not leave out.
+func (c *changes) left() int {
+	if c.keep == nil {
+		return c.keys.Len()
+	}
+	return len(c.keep)
 }
 
 // anyPartition stands for all partitions, and for the only one there is to see in a collection with a partition key.
@@ -38,11 +55,16 @@ const anyPartition = ""
 type place struct{ change, row int32 }
 
 // tally counts events and the rows in them.
-type tally struct{ events, rows int }
+type tally struct {
+	events, rows         int // of which something is applied
+	eventsLeft, rowsLeft int // left out by the rule: whole events, and rows of any
+	failed               int // of rowsLeft, those for which the rule failed
+}
 
-func newFold(shape Shape) *fold {
+func newFold(shape Shape, rule *rules.Rule) *fold {
 	return &fold{
 		shape:  shape,
+		rule:   rule,
 		all:    map[rows.Key]place{},
 		last:   map[string]map[rows.Key]place{},
 		counts: map[jetstream.Kind]tally{},
@@ -59,14 +81,36 @@ func (f *fold) add(e *jetstream.Event) error {
 	if f.mixed(c.keys) {
 		return fmt.Errorf("read event %s: its keys are not of the type of those before: %w", e.ID, jetstream.ErrMalformed)
 	}
-	t := f.counts[e.Kind]
-	f.counts[e.Kind] = tally{t.events + 1, t.rows + c.keys.Len()}
+	f.count(e.Kind, &c)
+	if c.left() == 0 {
+		return nil
+	}
 	f.changes = append(f.changes, c)
 	at := int32(len(f.changes) - 1)
+	if c.keep != nil {
+		for _, i := range c.keep {
+			f.put(c, c.keys.At(i), place{at, int32(i)})
+		}
+		return nil
+	}
 	for i := range c.keys.Len() {
 		f.put(c, c.keys.At(i), place{at, int32(i)})
 	}
 	return nil
+}
+
+func (f *fold) count(kind jetstream.Kind, c *changes) {
+	t := f.counts[kind]
+	if out := c.keys.Len() - c.left(); out > 0 && c.left() == 0 {
+		t.eventsLeft, t.rowsLeft = t.eventsLeft+1, t.rowsLeft+out
+	} else {
+		t.events, t.rows, t.rowsLeft = t.events+1, t.rows+c.left(), t.rowsLeft+out
+	}
+	t.failed += c.failed
+	f.counts[kind] = t
+	if f.why == nil {
+		f.why = c.why
+	}
 }
 
 // mixed reports whether the keys are strings where others have been integers, or the other way round.
@@ -98,7 +142,17 @@ func (f *fold) parse(e *jetstream.Event) (changes, error) {
 	case c.partition == "":
 		c.partition = defaultPartition
 	}
-	return c, nil
+	if !f.takes(c.partition) {
+		c.keep = []int{}
+		return c, nil
+	}
+	return c, cutRows(&c, f.rule)
+}
+
+// takes reports whether the rule lets what is in a partition be replicated. What is about all of them is for it to see, as
+// are those that a partition key makes.
+func (f *fold) takes(partition string) bool {
+	return f.rule == nil || partition == anyPartition || f.rule.TakesPartition(partition)
 }
 
 func (f *fold) parseDelete(e *jetstream.Event) (changes, error) {
@@ -111,7 +165,11 @@ func (f *fold) parseDelete(e *jetstream.Event) (changes, error) {
 	case e.Partition == "" && e.PartitionID != 0: // taken for all partitions it would delete too much
 		return changes{}, fmt.Errorf("partition %d has no name: %w", e.PartitionID, jetstream.ErrMalformed)
 	}
-	return changes{partition: e.Partition, keys: body.Keys}, nil
+	c := changes{partition: e.Partition, keys: body.Keys}
+	if !f.takes(c.partition) {
+		c.keep = []int{}
+	}
+	return c, nil
 }
 
 // allPartitions is the PartitionID of a delete that names no partition.

@@ -29,12 +29,18 @@ type Handlers struct {
 	slots  chan struct{} // one for each call that may be under way
 	pace   *pace
 	waits  *waits
+
+	placement *placement
 }
 
 // New makes the Handlers of a target.
 func New(target Target, o Options) (*Handlers, error) {
 	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("options of handlers for target %s: %w", o.Target, err)
+	}
+	placement, err := newPlacement(o.Spec)
+	if err != nil {
+		return nil, fmt.Errorf("rules of task %s: %w", o.Task, err)
 	}
 	o = o.withDefaults()
 	log := o.Log.With(slog.String(keyTask, o.Task), slog.String(keyTarget, o.Target))
@@ -47,6 +53,8 @@ func New(target Target, o Options) (*Handlers, error) {
 		slots:  make(chan struct{}, o.Concurrency),
 		pace:   newPace(o.MaxRows),
 		waits:  &waits{log: log, onWait: o.OnWait, onResume: o.OnResume},
+
+		placement: placement,
 	}, nil
 }
 

@@ -5,12 +5,17 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"kitestream/jetstream"
 )
 
 // Options say how a target is written to. The zero value of every field means its default.
 type Options struct {
 	// Task and Target are labels of metrics and keys of logs.
 	Task, Target string
+
+	// Spec is the task's, of which Map and Rules are applied. Default: names stay, and everything is applied.
+	Spec jetstream.TaskSpec
 
 	// MaxRows is how many rows or keys one call carries at most. Default 5,000. Larger calls gain little and time out
 	// sooner.

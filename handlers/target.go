@@ -9,7 +9,7 @@ import (
 	"kitestream/jetstream/rows"
 )
 
-// Ref names a collection on the target. The names are those on the source.
+// Ref names a collection, on the target unless it says otherwise.
 type Ref struct{ Database, Collection string }
 
 // String is database.collection.

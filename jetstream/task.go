@@ -155,6 +155,12 @@ func (s TaskSpec) Validate() error {
 			first[t.Name] = i
 		}
 	}
+	for i, m := range s.Map {
+		m.validate(fmt.Sprintf("map[%d]", i), &p)
+	}
+	for i, r := range s.Rules {
+		r.validate(fmt.Sprintf("rules[%d]", i), &p)
+	}
 	return errors.Join(p...)
 }
 

@@ -101,6 +101,35 @@ func TestCreateShowsWhatIsSelected(t *testing.T) {
 	}
 }
 
+// TestCreateRefusesTwoInOnePlace: what the source holds shows that two collections would be one on the targets.
+func TestCreateRefusesTwoInOnePlace(t *testing.T) {
+	r := newServed(t)
+	nc := r.srv.Conn()
+	if _, err := nc.Subscribe(host.ResolveSubject("default"), func(m *nats.Msg) {
+		_ = m.Respond([]byte(`{"matched":[{"database":"default","collection":"a"},{"database":"eu","collection":"b"},{"database":"us","collection":"b"}]}`))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	s := spec("orders")
+	s.Select = []jetstream.Selection{{Database: "*", Collections: []string{"*"}}}
+	s.Map = []jetstream.Mapping{{Database: "eu", ToDatabase: "all"}, {Database: "us", ToDatabase: "all"}}
+	_, err := r.client.Create(t.Context(), s)
+	var e *control.Error
+	if !errors.As(err, &e) || e.Code != control.CodeInvalid || e.Field != "map[1]" || !strings.Contains(e.Message, "eu.b and us.b would both land on all.b") {
+		t.Errorf("create = %v", err)
+	}
+	if list, err := r.client.List(t.Context()); err != nil || len(list.Tasks) != 0 {
+		t.Errorf("list = %+v, %v", list, err)
+	}
+	s.Map[1].ToCollection = "{db}_{collection}"
+	if _, err := r.client.Create(t.Context(), s); err != nil {
+		t.Errorf("create of what has different places: %v", err)
+	}
+}
+
 func TestCreateRefusesWhatIsNotWellFormed(t *testing.T) {
 	r := newServed(t)
 	for name, tc := range map[string]struct{ body, field string }{
@@ -119,6 +148,10 @@ func TestCreateRefusesWhatIsNotWellFormed(t *testing.T) {
 		"no_targets":      {`{"name":"a","select":[{"collections":["*"]}]}`, "targets"},
 		"inline_token":    {`{"name":"a","select":[{"collections":["*"]}],"targets":[{"name":"x","uri":"http://h:1","token":"s"}]}`, "token"},
 		"too_many_lanes":  {`{"name":"a","lanes":65,"select":[{"collections":["*"]}],"targets":[{"name":"x","uri":"http://h:1"}]}`, "lanes"},
+		"map_of_nothing":  {`{"name":"a","select":[{"collections":["*"]}],"targets":[{"name":"x","uri":"http://h:1"}],"map":[{"database":"d"}]}`, "map[0]"},
+		"map_to_a_brace":  {`{"name":"a","select":[{"collections":["*"]}],"targets":[{"name":"x","uri":"http://h:1"}],"map":[{"to_database":"{x}"}]}`, "map[0].to_database"},
+		"rule_of_nothing": {`{"name":"a","select":[{"collections":["*"]}],"targets":[{"name":"x","uri":"http://h:1"}],"rules":[{"collections":["c"]}]}`, "rules[0]"},
+		"bad_expression":  {`{"name":"a","select":[{"collections":["*"]}],"targets":[{"name":"x","uri":"http://h:1"}],"rules":[{"where":"true"},{"where":"a >"}]}`, "rules[1].where"},
 		"password_in_uri": {`{"name":"a","select":[{"collections":["*"]}],"targets":[{"name":"x","uri":"http://root:hunter2@h:1"}]}`, "targets[0].uri"},
 	} {
 		t.Run(name, func(t *testing.T) {

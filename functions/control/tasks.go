@@ -16,11 +16,22 @@ import (
 // resolveTimeout bounds the question to a bridge which collections a new task selects.
 const resolveTimeout = 3 * time.Second
 
-// create keeps a new task. The list of what it selects is a courtesy: a source without a bridge does not stop it.
+// create keeps a new task. The list of what it selects is a courtesy: a source without a bridge does not stop it. What the
+// list shows to be wrong is refused.
 func (s *Service) create(ctx context.Context, c call) (any, error) {
 	var spec jetstream.TaskSpec
 	if err := decode(c.data, &spec); err != nil {
 		return nil, err
+	}
+	spec = spec.WithDefaults()
+	if err := checkSpec(spec); err != nil {
+		return nil, err
+	}
+	resolved, note := s.resolve(ctx, spec)
+	if resolved != nil {
+		if err := checkPlaces(spec, resolved.Matched); err != nil {
+			return nil, err
+		}
 	}
 	task, err := s.cfg.Tasks.Create(ctx, spec)
 	if errors.Is(err, jetstream.ErrExists) {
@@ -30,9 +41,7 @@ func (s *Service) create(ctx context.Context, c call) (any, error) {
 		return nil, err
 	}
 	s.cfg.Log.Info("task created", "task", task.Spec.Name, "id", task.ID)
-	answer := CreateAnswer{Task: summary(task)}
-	answer.Resolved, answer.Note = s.resolve(ctx, task.Spec)
-	return answer, nil
+	return CreateAnswer{Task: summary(task), Resolved: resolved, Note: note}, nil
 }
 
 func (s *Service) taken(ctx context.Context, name string) *Error {

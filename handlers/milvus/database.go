@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
+
+	"kitestream/handlers"
 )
 
 // CreateDatabase makes the database if it is not there.
@@ -27,7 +29,7 @@ func (t *Target) CreateDatabase(ctx context.Context, name string) error {
 }
 
 // DropDatabase removes the database if it is there. One that still holds collections, which then are not the source's,
-// stays: the error is a CodeNotEmpty.
+// stays: the error is a handlers.CodeNotEmpty.
 func (t *Target) DropDatabase(ctx context.Context, name string) error {
 	t.shapes.forgetDatabase(name)
 	found, err := t.hasDatabase(ctx, name)
@@ -39,7 +41,7 @@ func (t *Target) DropDatabase(ctx context.Context, name string) error {
 		return err
 	}
 	if names := left.GetCollectionNames(); len(names) > 0 {
-		return refuse(CodeNotEmpty, "database %s still holds %s", name, strings.Join(names, ", "))
+		return refuse(handlers.CodeNotEmpty, "database %s still holds %s", name, strings.Join(names, ", "))
 	}
 	s, err := t.service.DropDatabase(ctx, &milvuspb.DropDatabaseRequest{DbName: name})
 	return unless(checkStatus(s, err), CodeNoDatabase)

@@ -41,8 +41,6 @@ const (
 	CodeSchema = "KS-P-SCHEMA"
 	// CodeRefused: the target refuses the rows or names as invalid. Permanent.
 	CodeRefused = "KS-P-REFUSED"
-	// CodeNotEmpty: a database can't be dropped, because of collections that the source has not. Permanent.
-	CodeNotEmpty = "KS-P-NOTEMPTY"
 	// CodeNoDatabase: the database is not on the target. Permanent.
 	CodeNoDatabase = "KS-P-NODATABASE"
 	// CodeNoCollection: the collection is not on the target. Permanent.

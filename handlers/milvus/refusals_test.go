@@ -69,7 +69,7 @@ func TestRefusals(t *testing.T) {
 		wantCode(t, upsert(ref, "", longs("id", keys...), vectors("v", 4, n, 0), metas(meta...)), handlers.TooLarge, handlers.CodeRowTooLarge)
 	})
 	t.Run("drop database with collections", func(t *testing.T) {
-		wantCode(t, w.target.DropDatabase(t.Context(), w.db), handlers.Permanent, milvus.CodeNotEmpty)
+		wantCode(t, w.target.DropDatabase(t.Context(), w.db), handlers.Permanent, handlers.CodeNotEmpty)
 	})
 	t.Run("nobody listens", func(t *testing.T) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -7,8 +7,8 @@
 // messages as one request to a target (Gather, AppendTo).
 //
 // A column is kept as it is encoded: the bytes of its rows one after another, and where each row ends. A vector is a
-// run of bytes, and so is a string, a number or an array; choosing rows is copying runs. The one thing that is ever
-// decoded is the primary key (Keys), whose hash decides on the lane.
+// run of bytes, and so is a string, a number or an array; choosing rows is copying runs. What is ever decoded
+// is the primary key (Keys), whose hash decides on the lane, and scalar fields that somebody asks for (Values).
 //
 // What this version does not know, it refuses with an error that names the field: nothing is dropped in silence.
 package rows

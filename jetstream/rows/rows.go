@@ -65,6 +65,9 @@ func (r *Rows) Fields() []string {
 	return names
 }
 
+// Has reports whether there is a field of that name.
+func (r *Rows) Has(field string) bool { return r.column(field, 0) != nil }
+
 // Without is the rows without some fields, which need not be there.
 func (r *Rows) Without(fields ...string) *Rows {
 	out := &Rows{n: r.n, cols: make([]*column, 0, len(r.cols))}

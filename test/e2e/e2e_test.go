@@ -36,6 +36,7 @@ func TestUp(t *testing.T) {
 		{"keys_that_the_source_gives_and_partition_keys", givenKeys},
 		{"upserts_and_deletes_across_partitions", partitions},
 		{"another_database", anotherDatabase},
+		{"mapped_and_not_whole", mapped},
 		{"dropped_and_made_again_in_a_backlog", recreated},
 		{"paused_and_resumed", pausedAndResumed},
 		{"task_deleted_and_made_again", taskAgain},

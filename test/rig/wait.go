@@ -49,15 +49,21 @@ func (r *Rig) Create(name string, lanes int, sel []jetstream.Selection, targets 
 	for i, m := range targets {
 		spec.Targets = append(spec.Targets, jetstream.TargetSpec{Name: "t" + string(rune('1'+i)), URI: m.URI})
 	}
+	return r.CreateTask(spec)
+}
+
+// CreateTask makes a task, and deletes it at the test's end.
+func (r *Rig) CreateTask(spec jetstream.TaskSpec) *control.CreateAnswer {
+	r.Helper()
 	r.Until("control answers", func() bool { _, err := r.Tasks.List(r.Context()); return err == nil })
 	answer, err := r.Tasks.Create(r.Context(), spec)
 	if err != nil {
-		r.Fatalf("create task %s: %v", name, err)
+		r.Fatalf("create task %s: %v", spec.Name, err)
 	}
 	r.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), 5*time.Second)
 		defer cancel()
-		_, _ = r.Tasks.Delete(ctx, name) // the NATS server's end is the task's, too
+		_, _ = r.Tasks.Delete(ctx, spec.Name) // the NATS server's end is the task's, too
 	})
 	return answer
 }
