@@ -3,6 +3,7 @@ package jetstream
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -144,13 +145,22 @@ func (b *backlog) current(t ticket) bool {
 	return t.changes == b.changes
 }
 
-// acked forgets what is acked up to and including seq.
-func (b *backlog) acked(seq uint64) {
+// acked forgets what is acked up to and including seq. It returns how the lane's consumer is told of the last of it that
+// it has delivered; empty: there is none, and fresh reports the rest as acked when it comes.
+func (b *backlog) acked(seq uint64) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.floor = max(b.floor, seq)
 	b.pushed = max(b.pushed, seq)
-	b.ledger = b.ledger[b.upTo(seq):]
+	n := b.upTo(seq)
+	forgotten := b.ledger[:n]
+	b.ledger = b.ledger[n:]
+	for _, e := range slices.Backward(forgotten) {
+		if e.reply != "" {
+			return e.reply
+		}
+	}
+	return ""
 }
 
 // orphan forgets how events are acked: their consumer is given up.

@@ -153,11 +153,11 @@ func (l *Lane) tryAck(ctx context.Context, seq uint64) (bool, error) {
 	if t.reply == "" || l.doubleAck(ctx, t) != nil || !l.backlog.current(t) {
 		// The consumer can't be told, or was told when its floor had been read for the next one. But the record is as
 		// good a place: who opens the lane reads both. Guarantee 4: a later holder has changed it, and this fails.
-		err := l.save(ctx, seq)
-		if err == nil {
-			l.backlog.acked(seq)
+		if err := l.save(ctx, seq); err != nil {
+			return endsLane(err), err
 		}
-		return err == nil || endsLane(err), err
+		l.tell(l.backlog.acked(seq))
+		return true, nil
 	}
 	l.backlog.acked(seq)
 	if time.Since(l.saved) >= l.cfg.SaveEvery {
@@ -181,6 +181,17 @@ func (l *Lane) doubleAck(ctx context.Context, t ticket) error {
 		}
 	}
 	return err
+}
+
+// tell acks without waiting for an answer what the record says is acked. While that was written, a new consumer may have
+// delivered it again; told by nobody, it would count it as on its way for ever.
+func (l *Lane) tell(reply string) {
+	if reply == "" {
+		return
+	}
+	if err := l.conn.Publish(reply, []byte("+ACK")); err != nil {
+		l.cfg.Log.Debug("consumer is not told of an ack", "lane", l.cfg.ID.String(), "error", err)
+	}
 }
 
 func (l *Lane) save(ctx context.Context, floor uint64) error {

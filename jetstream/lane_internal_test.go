@@ -88,6 +88,13 @@ func TestBacklogLedger(t *testing.T) {
 	if fresh, _ := b.fresh(60, "new"); !fresh {
 		t.Error("60 is new")
 	}
+	// Delivered again while the ack was on its way into the record: the consumer is to be told of 30, of 40 when it comes.
+	if reply := b.acked(40); reply != "new" {
+		t.Errorf("the new consumer is told by %q", reply)
+	}
+	if fresh, acked := b.fresh(40, "new"); fresh || !acked {
+		t.Error("40 is acked")
+	}
 }
 
 func TestBacklogIsBounded(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
 	"kitestream/jetstream"
 )
 
@@ -111,6 +113,18 @@ func (r *rig) consumers() []string {
 	return all
 }
 
+// lateAnswers is a bucket whose answers to changes are a while on their way, so that other things happen meanwhile.
+type lateAnswers struct{ natsjs.KeyValue }
+
+func (k lateAnswers) Update(ctx context.Context, key string, value []byte, last uint64) (uint64, error) {
+	revision, err := k.KeyValue.Update(ctx, key, value, last)
+	select {
+	case <-time.After(time.Duration(rand.IntN(20)) * time.Millisecond):
+	case <-ctx.Done():
+	}
+	return revision, err
+}
+
 // The connection is cut, the server restarted or the consumer deleted at random points under load. One holder sees
 // each event once, in order, and its acks hold.
 func TestLaneGoesOnThroughTrouble(t *testing.T) {
@@ -131,7 +145,11 @@ func TestLaneGoesOnThroughTrouble(t *testing.T) {
 			r := newRig(t)
 			r.stream(ref().Name)
 			const rounds, perRound = 12, 100
-			l := r.openLaneOn(r.JetStream(), jetstream.LaneConfig{ID: laneID(0), Epoch: 1})
+			l, err := jetstream.OpenLane(r.ctx, r.JetStream(), lateAnswers{r.bucket(r.JetStream(), jetstream.BucketLanes)},
+				jetstream.LaneConfig{ID: laneID(0), Epoch: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
 			last := uint64(0)
 			for round := range rounds {
 				want := r.publish(rows(0, perRound)...)
@@ -147,6 +165,9 @@ func TestLaneGoesOnThroughTrouble(t *testing.T) {
 				r.ack(l, last)
 			}
 			r.idle(0, last)
+			if err := l.Close(r.ctx); err != nil {
+				t.Error(err)
+			}
 			next := r.openLane(0, 2)
 			if next.Floor() != last {
 				t.Errorf("floor of the next holder = %d, want %d", next.Floor(), last)
