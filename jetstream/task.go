@@ -166,10 +166,8 @@ func (s TaskSpec) Validate() error {
 
 // refuseUnbuilt refuses what a task may say and nothing acts on yet: a filter that is passed over would be worse.
 func (s TaskSpec) refuseUnbuilt(p *problems) {
-	for field, given := range map[string]bool{"map": len(s.Map) > 0, "rules": len(s.Rules) > 0, "leave": len(s.Leave) > 0, "rbac": s.RBAC} {
-		if given {
-			p.add(field, "is not supported yet; leave it out")
-		}
+	if s.RBAC {
+		p.add("rbac", "is not supported yet; leave it out")
 	}
 }
 

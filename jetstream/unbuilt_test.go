@@ -9,8 +9,7 @@ import (
 
 func TestTaskRefusesWhatNothingActsOn(t *testing.T) {
 	for field, spec := range map[string]jetstream.TaskSpec{
-		"map": {Map: []jetstream.Mapping{{ToDatabase: "x"}}}, "rules": {Rules: []jetstream.Rule{{Where: "a"}}},
-		"leave": {Leave: []string{jetstream.LeaveLoad}}, "rbac": {RBAC: true},
+		"rbac": {RBAC: true},
 	} {
 		var e *jetstream.FieldError
 		spec.Name, spec.Select = "t", []jetstream.Selection{{Database: "default", Collections: []string{"*"}}}
