@@ -29,6 +29,9 @@ type batch struct {
 func (t *target) round(ctx context.Context) (worked bool, err error) {
 	lanes := t.lanes()
 	b := batch{count: map[int]int{}, first: map[int64]map[int]uint64{}}
+	if worked, err = t.retryUnmet(ctx, lanes); err != nil && !fenced(err) {
+		return false, err
+	}
 	for _, l := range lanes {
 		if err := t.settleReplay(ctx, l); err != nil {
 			return false, err
@@ -77,6 +80,12 @@ func (t *target) take(ctx context.Context, l *heldLane, b *batch) error {
 			return err
 		}
 		if passed {
+			continue
+		}
+		if s := t.occupied(e); s != nil {
+			if err := t.stop(ctx, *s, map[int]uint64{l.number: e.Seq}); err != nil {
+				return err
+			}
 			continue
 		}
 		if b.first[e.CollectionID] == nil {
@@ -129,7 +138,7 @@ func (t *target) parkDelivery(ctx context.Context, d *jetstream.Delivery) error 
 	return nil
 }
 
-// applyBatch applies the batch, keeps what stopped, and acks: in that order (Guarantee 1).
+// applyBatch applies the batch, keeps what stopped or was refused, and acks: in that order (Guarantee 1).
 func (t *target) applyBatch(ctx context.Context, lanes []*heldLane, b *batch) error {
 	ctx, cancel := t.whileHeld(ctx, lanes)
 	defer cancel()
@@ -142,6 +151,9 @@ func (t *target) applyBatch(ctx context.Context, lanes []*heldLane, b *batch) er
 			if err := t.stop(ctx, s, b.first[s.CollectionID]); err != nil {
 				return err
 			}
+		}
+		if err := t.keepUnmet(ctx, b.events, result); err != nil {
+			return err
 		}
 	}
 	for _, l := range lanes {
