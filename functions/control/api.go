@@ -56,7 +56,7 @@ type ListAnswer struct {
 // ChangeAnswer is a task after pause, resume or delete.
 type ChangeAnswer struct {
 	Task    Summary `json:"task"`
-	Retried int     `json:"retried,omitempty"` // resume: stopped collections that are tried again
+	Retried int     `json:"retried,omitempty"` // resume: stopped collections and refused settings that are tried again
 }
 
 // Summary is a task as task.list shows it. State is one of the States below; Why says what is in the way and Do what
@@ -94,6 +94,7 @@ type View struct {
 	Bridge     BridgeView                `json:"bridge"`
 	Resolved   []jetstream.QualifiedName `json:"resolved"`          // what is being replicated
 	WaitingFor []jetstream.QualifiedName `json:"waiting,omitempty"` // named in full, and not there yet on the source
+	Empty      []jetstream.QualifiedName `json:"empty,omitempty"`   // patterns that nothing on the source matches yet
 	Targets    []TargetView              `json:"targets"`           // instead of Summary's names
 }
 
@@ -130,6 +131,19 @@ type TargetView struct {
 	Lag
 	Collections []CollectionView `json:"collections"`
 	Lanes       []LaneView       `json:"lanes"`
+	Unmet       []UnmetView      `json:"unmet,omitempty"`
+}
+
+// UnmetView is a setting that a target refused and goes on without.
+type UnmetView struct {
+	Database   string         `json:"database,omitempty"` // the source's name; empty for users and roles
+	Collection string         `json:"collection,omitempty"`
+	Kind       jetstream.Kind `json:"kind"`    // of the event that was refused
+	Setting    string         `json:"setting"` // what it sets, told from others of its kind
+	Code       string         `json:"code"`
+	Why        string         `json:"why"`
+	Do         string         `json:"do"`
+	Since      time.Time      `json:"since"`
 }
 
 // CollectionView is one collection on one target.

@@ -187,7 +187,7 @@ func (s *Service) resume(ctx context.Context, c call) (any, error) {
 	}
 	if t.State == jetstream.TaskRunning {
 		if retried == 0 {
-			return nil, refuse(CodeState, "task %s is running, and no collection of it is stopped: there is nothing to resume", t.Spec.Name)
+			return nil, refuse(CodeState, "task %s is running, and no collection of it is stopped, no setting refused: there is nothing to resume", t.Spec.Name)
 		}
 		return ChangeAnswer{Task: summary(t), Retried: retried}, nil
 	}
@@ -205,23 +205,42 @@ func (s *Service) resume(ctx context.Context, c call) (any, error) {
 	return ChangeAnswer{Task: summary(t), Retried: retried}, nil
 }
 
-// retryStopped has every stopped collection of every target tried again.
+// retryStopped has every stopped collection and every refused setting of every target tried again.
 func (s *Service) retryStopped(ctx context.Context, t *jetstream.Task) (retried int, err error) {
 	for _, target := range t.Spec.Targets {
-		stops, err := jetstream.OpenStops(ctx, s.cfg.JS, s.cfg.Buckets.Lanes, t.Ref().Target(target.Name))
+		id := t.Ref().Target(target.Name)
+		stops, err := jetstream.OpenStops(ctx, s.cfg.JS, s.cfg.Buckets.Lanes, id)
 		if err != nil {
 			return retried, err
 		}
-		for _, stop := range stops.List() {
-			if stop.Retry {
-				continue
-			}
-			err := stops.MarkRetry(ctx, stop.CollectionID)
-			if err != nil && !errors.Is(err, jetstream.ErrNotFound) {
-				return retried, err
-			}
-			retried++
+		n, err := stops.MarkRetries(ctx)
+		retried += n
+		if err != nil {
+			return retried, err
 		}
+		n, err = s.retryUnmet(ctx, id)
+		retried += n
+		if err != nil {
+			return retried, err
+		}
+	}
+	return retried, nil
+}
+
+func (s *Service) retryUnmet(ctx context.Context, id jetstream.TargetID) (retried int, err error) {
+	unmets, err := jetstream.OpenUnmets(ctx, s.cfg.JS, s.cfg.Buckets.Lanes, id)
+	if err != nil {
+		return 0, err
+	}
+	for _, u := range unmets.List() {
+		if u.Retry {
+			continue
+		}
+		err := unmets.MarkRetry(ctx, u.Setting)
+		if err != nil && !errors.Is(err, jetstream.ErrNotFound) {
+			return retried, err
+		}
+		retried++
 	}
 	return retried, nil
 }

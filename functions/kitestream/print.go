@@ -115,7 +115,7 @@ func (p *printer) changed(a *control.ChangeAnswer) {
 	}
 	p.line("task %s: %s", a.Task.Name, what)
 	if a.Retried > 0 {
-		p.line("stopped collections that are tried again: %d", a.Retried)
+		p.line("stopped collections and refused settings that are tried again: %d", a.Retried)
 	}
 }
 
@@ -133,6 +133,9 @@ func (p *printer) got(v *control.View) {
 	p.row("REPLICATED", names(v.Resolved))
 	if len(v.WaitingFor) > 0 {
 		p.row("NOT THERE YET", names(v.WaitingFor))
+	}
+	if len(v.Empty) > 0 {
+		p.row("NOTHING MATCHES YET", names(v.Empty))
 	}
 	for _, t := range v.Targets {
 		p.target(&t)
@@ -160,6 +163,18 @@ func (p *printer) target(t *control.TargetView) {
 	p.row("  LANE", "STATE", "FLOOR", "PENDING", "HELD BY", "WHY")
 	for _, l := range t.Lanes {
 		p.row(fmt.Sprintf("  %d", l.Lane), l.State, l.Floor, l.Pending, l.Holder, l.Why)
+	}
+	p.unmet(t.Unmet)
+}
+
+func (p *printer) unmet(all []control.UnmetView) {
+	if len(all) == 0 {
+		return
+	}
+	p.line("")
+	p.row("  REFUSED", "OF", "CODE", "WHY", "WHAT TO DO")
+	for _, u := range all {
+		p.row("  "+string(u.Kind), strings.Trim(u.Database+"."+u.Collection, "."), u.Code, u.Why, u.Do)
 	}
 }
 
