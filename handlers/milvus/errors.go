@@ -49,6 +49,8 @@ const (
 	CodeNoCollection = "KS-P-NOCOLLECTION"
 	// CodeNoPartition: the partition is not on the target. Permanent.
 	CodeNoPartition = "KS-P-NOPARTITION"
+	// CodeUnsupported: the target's version can't hold a field or a setting. Permanent.
+	CodeUnsupported = "KS-P-VERSION"
 )
 
 // kind is how an answer is taken.
@@ -89,6 +91,8 @@ func byStatus(code int32) (kind, bool) {
 		return kind{handlers.Permanent, CodeNoPartition}, true
 	case 800:
 		return kind{handlers.Permanent, CodeNoDatabase}, true
+	case 6: // Milvus Lite's "illegal argument" (seen); a Milvus has no use for it
+		return kind{handlers.Permanent, CodeRefused}, true
 	case 1100, 1101, 1102, 1700, 1701, 1804: // parameter invalid (seen), missing, too large; field not found, name invalid; data
 		return kind{handlers.Permanent, CodeRefused}, true
 	}
@@ -160,6 +164,11 @@ func checkStatus(s *commonpb.Status, err error) error {
 	}
 	text := fmt.Errorf("%s (code %d, %s)", s.GetReason(), s.GetCode(), s.GetErrorCode())
 	k, ok := byStatus(s.GetCode())
+	if s.GetCode() == 1 && s.GetErrorCode() != commonpb.ErrorCode_NotReadyServe {
+		// Milvus Lite answers 1 to whatever it has no code for, from a partition that is there already to an error in
+		// itself (seen).
+		k, ok = kind{handlers.Unclear, handlers.CodeUnknown}, true
+	}
 	if !ok {
 		k, ok = byErrorCode(s.GetErrorCode())
 	}

@@ -57,6 +57,7 @@ type Target struct {
 	client  client.Client
 	service milvuspb.MilvusServiceClient
 	shapes  *shapes
+	single  chan struct{} // held by the one call that writes to a Milvus Lite
 }
 
 var _ handlers.Target = (*Target)(nil)
@@ -80,7 +81,7 @@ func Open(ctx context.Context, cfg Config) (*Target, error) {
 	if !ok {
 		return nil, fmt.Errorf("open target: the SDK's client is a %T", c)
 	}
-	return &Target{client: c, service: raw.Service, shapes: newShapes()}, nil
+	return &Target{client: c, service: raw.Service, shapes: newShapes(), single: make(chan struct{}, 1)}, nil
 }
 
 // Close closes the connection.

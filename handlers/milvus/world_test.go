@@ -23,7 +23,7 @@ import (
 	"kitestream/test/servers"
 )
 
-func TestMain(m *testing.M) { os.Exit(servers.Main(m, servers.RoleTarget)) }
+func TestMain(m *testing.M) { os.Exit(servers.Main(m, servers.RoleTarget, servers.RoleLite)) }
 
 // world is a real Milvus, the Target under test, and a client of its own to look with.
 type world struct {
@@ -37,7 +37,18 @@ type world struct {
 // newWorld has a database of its own on the shared target.
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, addr: servers.Target(t).Addr, db: fmt.Sprintf("ks_h_%d", rand.Uint32())}
+	return worldAt(t, servers.Target(t).Addr)
+}
+
+// newLite has one on the shared Milvus Lite.
+func newLite(t testing.TB) *world {
+	t.Helper()
+	return worldAt(t, servers.SharedLite(t).Addr)
+}
+
+func worldAt(t testing.TB, addr string) *world {
+	t.Helper()
+	w := &world{t: t, addr: addr, db: fmt.Sprintf("ks_h_%d", rand.Uint32())}
 	w.target = open(t, milvus.Config{URI: w.addr})
 	w.look = service(t, w.addr, "")
 	if err := w.target.CreateDatabase(t.Context(), w.db); err != nil {
