@@ -79,7 +79,7 @@ func (v version) lacks(f feature) string {
 // problems are what of the schema the target can't hold, each with its field or function.
 func (v version) problems(s *schema) []Problem {
 	upserts := feature{since: release{2, 3}, lite: true, text: "is written to by upsert"}
-	nullables := feature{since: release{2, 5}, lite: true, text: "is nullable"} // a 2.3.5 forgets that it is, and keeps zeros (seen)
+	nullables := feature{since: release{2, 5}, lite: true, text: "is nullable"}                  // a 2.3.5 forgets that it is, and keeps zeros (seen)
 	severalVectors := feature{since: release{2, 4}, lite: true, text: "is another vector field"} // which a 2.3.5 refuses (seen)
 	structs := feature{since: release{2, 6}, text: "is an array of structs"}
 	var out []Problem
