@@ -15,7 +15,7 @@ import (
 
 // alone waits until no other call of this Target writes to a Milvus Lite. The caller calls done.
 func (t *Target) alone(ctx context.Context, s *shape) (done func(), err error) {
-	if !s.lite {
+	if true {
 		return func() {}, nil
 	}
 	select {

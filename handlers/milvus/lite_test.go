@@ -16,6 +16,7 @@ import (
 	"kitestream/handlers"
 	"kitestream/handlers/milvus"
 	"kitestream/jetstream"
+	"kitestream/test/servers"
 )
 
 // TestLiteForgetsDynamicFields upserts rows that have less beyond the schema than before. Milvus Lite's own upsert would
@@ -39,9 +40,19 @@ func TestLiteForgetsDynamicFields(t *testing.T) {
 
 // TestLiteKeepsEveryRow writes from several goroutines at once, as Apply does. Milvus Lite itself would lose rows.
 func TestLiteKeepsEveryRow(t *testing.T) {
-	w := newLite(t)
+	t.Setenv("MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES", "100000") // so that it writes segments meanwhile
+	l, err := servers.StartLite(t.Context(), servers.LiteConfig{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	w := worldAt(t, l.Addr)
 	ref := w.create("c", idField(), vectorField(4))
-	const writers, calls, each = 8, 20, 5
+	const writers, calls, each = 8, 40, 50
 	var wg sync.WaitGroup
 	for i := range int64(writers) {
 		wg.Go(func() {
@@ -57,6 +68,8 @@ func TestLiteKeepsEveryRow(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	w.must(l.Kill())
+	w.must(l.Restart(t.Context()))
 	w.load(ref, "v", "L2")
 	if got := w.ints(ref, nil, "id"); len(got) != writers*calls*each || len(slices.Compact(got)) != len(got) {
 		t.Errorf("%d rows, want %d", len(got), writers*calls*each)
