@@ -30,6 +30,14 @@ func (t *Target) Upsert(ctx context.Context, ref handlers.Ref, partition string,
 		DbName: ref.Database, CollectionName: ref.Collection, PartitionName: s.partition(partition), NumRows: uint32(r.Len()),
 	}
 	req.ProtoReflect().SetUnknown(columns)
+	done, err := t.alone(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if s.lite && s.dynamic {
+		return t.changed(ref, t.replace(ctx, s, r, req))
+	}
 	res, err := t.service.Upsert(ctx, req)
 	return t.changed(ref, check(res, err))
 }
@@ -60,6 +68,11 @@ func (t *Target) Delete(ctx context.Context, ref handlers.Ref, partition string,
 	if err != nil {
 		return err
 	}
+	done, err := t.alone(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer done()
 	res, err := t.service.Delete(ctx, &milvuspb.DeleteRequest{
 		DbName: ref.Database, CollectionName: ref.Collection, PartitionName: s.partition(partition),
 		Expr: inKeys(s.Key, keys),
@@ -67,23 +80,24 @@ func (t *Target) Delete(ctx context.Context, ref handlers.Ref, partition string,
 	return t.changed(ref, check(res, err))
 }
 
-// inKeys is the expression: field in [key, …]. Milvus reads a string in it with Go's strconv.Unquote, so Quote writes
-// what it reads, whatever is in the key.
+// inKeys is the expression: field in [key, …]. A string is written as Milvus, which reads it with Go's strconv.Unquote,
+// and Milvus Lite, which knows no escapes but these, both read it back.
 func inKeys(field string, keys rows.Keys) string {
+	quoted := strings.NewReplacer(`"`, `\"`, `\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
 	var b strings.Builder
 	b.WriteString(field)
 	b.WriteString(" in [")
-	text := make([]byte, 0, 64)
 	for i := range keys.Len() {
 		if i > 0 {
 			b.WriteByte(',')
 		}
 		if keys.Strings != nil {
-			text = strconv.AppendQuote(text[:0], keys.Strings[i])
+			b.WriteByte('"')
+			_, _ = quoted.WriteString(&b, keys.Strings[i]) // a Builder takes everything
+			b.WriteByte('"')
 		} else {
-			text = strconv.AppendInt(text[:0], keys.Ints[i], 10)
+			b.WriteString(strconv.FormatInt(keys.Ints[i], 10))
 		}
-		b.Write(text)
 	}
 	b.WriteByte(']')
 	return b.String()

@@ -20,7 +20,10 @@ import (
 
 // TestEveryDefinitionTwice does what each event without rows asks for, and does it again.
 func TestEveryDefinitionTwice(t *testing.T) {
-	w := newWorld(t)
+	everywhere(t, func(t *testing.T, w *world, _ bool) { everyDefinitionTwice(t, w) })
+}
+
+func everyDefinitionTwice(t *testing.T, w *world) {
 	ctx, target, ref := t.Context(), w.target, w.ref("c")
 	req := w.request("c", idField(), vectorField(4))
 	for i, step := range []struct {
@@ -186,7 +189,10 @@ func TestNastyKeys(t *testing.T) {
 			nasty = append(nasty, string(s))
 		}
 	}
-	w := newWorld(t)
+	everywhere(t, func(t *testing.T, w *world, _ bool) { nastyKeys(t, w, nasty) })
+}
+
+func nastyKeys(t *testing.T, w *world, nasty []string) {
 	ref := w.create("c", textID(), vectorField(4))
 	w.load(ref, "v", "L2")
 	for range 2 {
