@@ -12,11 +12,12 @@ const (
 	Version = "0.1.0"
 )
 
-// The endpoints' subjects, below the group's prefix. A TaskSpec goes to task.create, a ListRequest (or nothing) to
+// The endpoints' subjects, below the group's prefix. A TaskSpec goes to task.create and task.plan, a ListRequest (or nothing) to
 // task.list, a PositionRequest to task.position, a NameRequest to the others.
 const (
 	subjectPrefix   = Name
 	subjectCreate   = "task.create"
+	subjectPlan     = "task.plan"
 	subjectList     = "task.list"
 	subjectGet      = "task.get"
 	subjectPause    = "task.pause"
@@ -37,7 +38,35 @@ type ListRequest struct{}
 type CreateAnswer struct {
 	Task     Summary   `json:"task"`
 	Resolved *Resolved `json:"resolved,omitempty"` // absent when no bridge of the source could be asked
-	Note     string    `json:"note,omitempty"`     // why Resolved is absent
+	Note     string    `json:"note,omitempty"`     // what of the source or of targets could not be looked at, and why
+}
+
+// PlanAnswer is what a task would do. With Problems, task.create would refuse it.
+type PlanAnswer struct {
+	Name     string       `json:"name"`
+	Resolved *Resolved    `json:"resolved,omitempty"` // absent when no bridge of the source could be asked
+	Targets  []TargetPlan `json:"targets,omitempty"`  // absent when nothing is selected yet, or not known
+	Problems []Problem    `json:"problems,omitempty"`
+	Notes    []string     `json:"notes,omitempty"` // what could not be looked at, and why
+}
+
+// TargetPlan is what a task would do to one target.
+type TargetPlan struct {
+	Name        string           `json:"name"`
+	URI         string           `json:"uri"`
+	Note        string           `json:"note,omitempty"` // why it, or some of it, is not known
+	Collections []CollectionPlan `json:"collections,omitempty"`
+}
+
+// CollectionPlan is what a task would do with one collection. Action is create, adopt (it is there, and as wanted), differs or
+// refuse; with the latter two it can't be replicated, and Problems says why.
+type CollectionPlan struct {
+	Source   jetstream.QualifiedName `json:"source"`
+	Target   jetstream.QualifiedName `json:"target"`
+	Version  string                  `json:"version"` // the target's, in its own words
+	Action   string                  `json:"action"`
+	Problems []string                `json:"problems,omitempty"`
+	Warnings []string                `json:"warnings,omitempty"` // what will not be as on the source
 }
 
 // Resolved says what a task's selections come to on its source.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -16,8 +17,8 @@ import (
 // resolveTimeout bounds the question to a bridge which collections a new task selects.
 const resolveTimeout = 3 * time.Second
 
-// create keeps a new task. The list of what it selects is a courtesy: a source without a bridge does not stop it. What the
-// list shows to be wrong is refused.
+// create keeps a new task. What it will do is looked at before: what that shows to be wrong is refused. A source without a
+// bridge, or targets without a worker, do not stop it.
 func (s *Service) create(ctx context.Context, c call) (any, error) {
 	var spec jetstream.TaskSpec
 	if err := decode(c.data, &spec); err != nil {
@@ -27,11 +28,9 @@ func (s *Service) create(ctx context.Context, c call) (any, error) {
 	if err := checkSpec(spec); err != nil {
 		return nil, err
 	}
-	resolved, note := s.resolve(ctx, spec)
-	if resolved != nil {
-		if err := checkPlaces(spec, resolved.Matched); err != nil {
-			return nil, err
-		}
+	ahead := s.lookAhead(ctx, spec)
+	if len(ahead.Problems) > 0 {
+		return nil, refusedFor(ahead.Problems)
 	}
 	task, err := s.cfg.Tasks.Create(ctx, spec)
 	if errors.Is(err, jetstream.ErrExists) {
@@ -41,7 +40,12 @@ func (s *Service) create(ctx context.Context, c call) (any, error) {
 		return nil, err
 	}
 	s.cfg.Log.Info("task created", "task", task.Spec.Name, "id", task.ID)
-	return CreateAnswer{Task: summary(task), Resolved: resolved, Note: note}, nil
+	for _, t := range ahead.Targets {
+		if t.Note != "" {
+			ahead.Notes = append(ahead.Notes, t.Note)
+		}
+	}
+	return CreateAnswer{Task: summary(task), Resolved: ahead.Resolved, Note: strings.Join(ahead.Notes, "; ")}, nil
 }
 
 func (s *Service) taken(ctx context.Context, name string) *Error {

@@ -3,6 +3,7 @@ package host
 import (
 	"time"
 
+	"kitestream/handlers"
 	"kitestream/jetstream"
 )
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -74,16 +75,43 @@ func (p *printer) line(format string, args ...any) {
 
 func (p *printer) created(a *control.CreateAnswer) {
 	p.line("task %s created: %d lanes, targets %s", a.Task.Name, a.Task.Lanes, strings.Join(a.Task.Targets, ", "))
-	if a.Resolved == nil {
+	p.resolved(a.Resolved)
+	if a.Note != "" {
 		p.line("note: %s", a.Note)
+	}
+}
+
+func (p *printer) resolved(r *control.Resolved) {
+	if r == nil {
 		return
 	}
-	p.line("selected now: %s", names(a.Resolved.Matched))
-	if len(a.Resolved.Missing) > 0 {
-		p.line("waiting until they are there: %s", names(a.Resolved.Missing))
+	p.line("selected now: %s", names(r.Matched))
+	if len(r.Missing) > 0 {
+		p.line("waiting until they are there: %s", names(r.Missing))
 	}
-	if len(a.Resolved.Empty) > 0 {
-		p.line("patterns that nothing matches yet: %s", names(a.Resolved.Empty))
+	if len(r.Empty) > 0 {
+		p.line("patterns that nothing matches yet: %s", names(r.Empty))
+	}
+}
+
+func (p *printer) planned(a *control.PlanAnswer) {
+	p.line("task %s is not made: this is what it would do", a.Name)
+	p.resolved(a.Resolved)
+	for _, t := range a.Targets {
+		p.line("")
+		p.row("TARGET "+t.Name, "ACTION", "AS", "REMARKS")
+		for _, c := range t.Collections {
+			p.row("  "+c.Source.String(), c.Action, c.Target, strings.Join(append(slices.Clone(c.Problems), c.Warnings...), "; "))
+		}
+		if t.Note != "" {
+			p.line("note: %s", t.Note)
+		}
+	}
+	for _, n := range a.Notes {
+		p.line("note: %s", n)
+	}
+	for _, problem := range a.Problems {
+		p.line("problem: %s: %s", problem.Field, problem.Message)
 	}
 }
 
