@@ -21,7 +21,6 @@ type model struct {
 	mu          sync.Mutex
 	collections map[string][]string // by name: what was done to it, under all its names
 	refuses     func(call string) bool
-	settings    []string
 }
 
 func newModel() *model { return &model{collections: map[string][]string{}} }
