@@ -25,6 +25,7 @@ func TestLiteForgetsDynamicFields(t *testing.T) {
 	w := newLite(t)
 	ref := w.create("c", idField(), vectorField(4), metaField())
 	w.upsert(ref, "", longs("id", 1, 2), vectors("v", 4, 2, 0), metas(`{"a":1,"b":2}`, `{"a":1}`))
+	w.must(w.target.Flush(t.Context(), ref)) // so that the old rows are in a segment
 	w.upsert(ref, "", longs("id", 1), vectors("v", 4, 1, 9), metas(`{"b":3}`))
 	w.load(ref, "v", "L2")
 	for id, want := range map[int]string{1: `{"b": 3}`, 2: `{"a": 1}`} {

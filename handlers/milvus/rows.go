@@ -12,7 +12,7 @@ import (
 	"kitestream/jetstream/rows"
 )
 
-// fieldsData is the number of fields_data in milvuspb's UpsertRequest and InsertRequest.
+// fieldsData is the number of fields_data in milvuspb's UpsertRequest and in its InsertRequest.
 const fieldsData protowire.Number = 5
 
 // Upsert writes the rows in one request. Their columns go into the request as bytes: to this program's protobuf they
@@ -35,8 +35,8 @@ func (t *Target) Upsert(ctx context.Context, ref handlers.Ref, partition string,
 		return err
 	}
 	defer done()
-	if s.lite && s.dynamic {
-		return t.changed(ref, t.replace(ctx, s, r, req))
+	if s.lite {
+		return t.changed(ref, t.replace(ctx, req))
 	}
 	res, err := t.service.Upsert(ctx, req)
 	return t.changed(ref, check(res, err))

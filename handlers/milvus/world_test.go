@@ -184,7 +184,7 @@ func (w *world) loaded(ref handlers.Ref) {
 
 func (w *world) said(s *commonpb.Status, err error) {
 	w.t.Helper()
-	if err != nil || s.GetErrorCode() != commonpb.ErrorCode_Success {
+	if err != nil || s.GetErrorCode() != commonpb.ErrorCode_Success || s.GetCode() != 0 {
 		w.t.Fatalf("%v %v", s, err)
 	}
 }
