@@ -45,6 +45,7 @@ func field(name string, typ schemapb.DataType, how ...func(*schemapb.FieldSchema
 func primary(f *schemapb.FieldSchema)      { f.IsPrimaryKey = true }
 func auto(f *schemapb.FieldSchema)         { f.AutoID = true }
 func partitionKey(f *schemapb.FieldSchema) { f.IsPartitionKey = true }
+func clustering(f *schemapb.FieldSchema)   { f.IsClusteringKey = true }
 func dynamic(f *schemapb.FieldSchema)      { f.IsDynamic = true }
 
 func elements(typ schemapb.DataType) func(*schemapb.FieldSchema) {

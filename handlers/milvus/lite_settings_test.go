@@ -99,7 +99,7 @@ func TestLiteSettings(t *testing.T) {
 		{"another index", jetstream.CreateIndex, liteSetting{&milvuspb.CreateIndexRequest{FieldName: "v", IndexName: "iv",
 			ExtraParams: pairs("index_type", "FLAT", "metric_type", "IP")}, "", indexed(`v v index_type=FLAT metric_type=IP`)}},
 		{"scalar index", jetstream.CreateIndex, liteSetting{&milvuspb.CreateIndexRequest{FieldName: "n", IndexName: "in"}, "",
-			 indexed(`n n index_type=INVERTED metric_type=NONE`, `v v index_type=FLAT metric_type=IP`)}},
+			indexed(`n n index_type=INVERTED metric_type=NONE`, `v v index_type=FLAT metric_type=IP`)}},
 		{"scalar index of another type", jetstream.CreateIndex, liteSetting{&milvuspb.CreateIndexRequest{FieldName: "s", IndexName: "is",
 			ExtraParams: pairs("index_type", "Trie")}, milvus.CodeUnsupported, indexed(`n n index_type=INVERTED metric_type=NONE`, `v v index_type=FLAT metric_type=IP`)}},
 		{"index of an unknown type", jetstream.CreateIndex, liteSetting{&milvuspb.CreateIndexRequest{FieldName: "v", IndexName: "iv",
