@@ -107,12 +107,6 @@ func metas(v ...string) *schemapb.FieldData {
 	return f
 }
 
-func arrays(name string, typ schemapb.DataType, v ...*schemapb.ScalarField) *schemapb.FieldData {
-	return scalars(name, schemapb.DataType_Array, &schemapb.ScalarField{
-		Data: &schemapb.ScalarField_ArrayData{ArrayData: &schemapb.ArrayArray{Data: v, ElementType: typ}},
-	})
-}
-
 // vectors is n float vectors, of which row i begins with from+i.
 func vectors(name string, dim, n int, from float32) *schemapb.FieldData {
 	v := make([]float32, dim*n)

@@ -2,7 +2,6 @@ package milvus
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 
 	"github.com/milvus-io/milvus-proto/go-api/v2/schemapb"
@@ -14,10 +13,6 @@ type release struct{ major, minor int }
 // String is the release for people.
 func (r release) String() string { return fmt.Sprintf("Milvus %d.%d", r.major, r.minor) }
 
-// never is the release of what no target is given: rows of a Geometry come in a form that requests do not take, and it
-// would be for this program to convert.
-var never = release{math.MaxInt, 0}
-
 // feature is something in a schema that not every target can hold.
 type feature struct {
 	// since is the first Milvus that has it: of a type or a flag that is later than 2.3, by milvus-wire.md, sections 1
@@ -25,6 +20,8 @@ type feature struct {
 	since release
 	// lite says that Milvus Lite 3.2.2 holds it, bit for bit: see types_test.go.
 	lite bool
+	// never says that no target is given it.
+	never bool
 	// text says what it is, behind the name of the field or function that has it.
 	text string
 }
@@ -49,8 +46,8 @@ func typeFeature(typ schemapb.DataType) (feature, bool) {
 		f.since = release{2, 6}
 	case schemapb.DataType_Timestamptz:
 		f.since, f.lite = release{2, 6}, true
-	case schemapb.DataType_Geometry:
-		f.since = never
+	case schemapb.DataType_Geometry: // rows come in a form that requests do not take, and it would be for this program to convert
+		f.never = true
 	default:
 		return feature{}, false
 	}
@@ -73,7 +70,7 @@ func functionFeature(typ schemapb.FunctionType) (feature, bool) {
 // lacks says what of the feature the target has not, for people; nothing if it has it, or may have it.
 func (v version) lacks(f feature) string {
 	switch {
-	case f.since == never:
+	case f.never:
 		return f.text + ": this version of Kitestream can't copy it"
 	case v.lite && !f.lite && f.since == release{}:
 		return fmt.Sprintf("%s: needs a Milvus, the target is %s", f.text, v)
