@@ -185,7 +185,7 @@ func checkStatus(s *commonpb.Status, err error) error {
 	}
 	text := fmt.Errorf("%s (code %d, %s)", s.GetReason(), s.GetCode(), s.GetErrorCode())
 	k, ok := byStatus(s.GetCode())
-	if s.GetCode() == 1 && s.GetErrorCode() != commonpb.ErrorCode_NotReadyServe {
+	if s.GetCode() == 1 && s.GetErrorCode() != commonpb.ErrorCode_NotReadyServe && !s.GetRetriable() {
 		// Milvus Lite answers 1 to whatever it has no code for, from a partition that is there already to an error in
 		// itself (seen).
 		k, ok = kind{handlers.Unclear, handlers.CodeUnknown}, true

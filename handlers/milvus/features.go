@@ -18,13 +18,15 @@ type feature struct {
 	// since is the first Milvus that has it: of a type or a flag that is later than 2.3, by milvus-wire.md, sections 1
 	// and 2, or as a real 2.3.5 answered where it says "seen". The zero release: every Milvus from 2.3 on.
 	since release
-	// lite says that Milvus Lite 3.2.2 holds it. All of it was tried: see DESIGN.md.
+	// lite says that Milvus Lite 3.2.2 holds it, bit for bit: see types_test.go.
 	lite bool
+	// never says that no target is given it.
+	never bool
 	// text says what it is, behind the name of the field or function that has it.
 	text string
 }
 
-// types are the types of fields. A type that is not here is claimed to be held by none and refused by none.
+// typeFeature is the feature of a field's type. A type that is not here is claimed to be held by none and refused by none.
 //
 // A 2.3.5 checks none of them: it makes a collection with a field of any type that its copy of the protocol can spell, and
 // then can't write rows to it (seen).
@@ -42,8 +44,10 @@ func typeFeature(typ schemapb.DataType) (feature, bool) {
 		f.since, f.lite = release{2, 4}, true
 	case schemapb.DataType_Int8Vector, schemapb.DataType_ArrayOfVector, schemapb.DataType_ArrayOfStruct:
 		f.since = release{2, 6}
-	case schemapb.DataType_Geometry, schemapb.DataType_Timestamptz:
+	case schemapb.DataType_Timestamptz:
 		f.since, f.lite = release{2, 6}, true
+	case schemapb.DataType_Geometry: // rows come in a form that requests do not take, and it would be for this program to convert
+		f.never = true
 	default:
 		return feature{}, false
 	}
@@ -56,8 +60,7 @@ func functionFeature(typ schemapb.FunctionType) (feature, bool) {
 	switch typ {
 	case schemapb.FunctionType_BM25:
 		f.lite = true
-	case schemapb.FunctionType_TextEmbedding: // Lite has it, if the model's library is installed beside it
-		f.lite = true
+	case schemapb.FunctionType_TextEmbedding:
 	default:
 		return feature{}, false
 	}
@@ -67,6 +70,8 @@ func functionFeature(typ schemapb.FunctionType) (feature, bool) {
 // lacks says what of the feature the target has not, for people; nothing if it has it, or may have it.
 func (v version) lacks(f feature) string {
 	switch {
+	case f.never:
+		return f.text + ": this version of Kitestream can't copy it"
 	case v.lite && !f.lite && f.since == release{}:
 		return fmt.Sprintf("%s: needs a Milvus, the target is %s", f.text, v)
 	case v.lite && !f.lite:

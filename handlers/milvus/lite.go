@@ -1,19 +1,22 @@
 package milvus
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 
+	"github.com/milvus-io/milvus-proto/go-api/v2/commonpb"
 	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
 	"github.com/milvus-io/milvus-proto/go-api/v2/schemapb"
-
-	"kitestream/jetstream/rows"
 )
 
 // Milvus Lite has one writer in mind: it numbers and logs the writes of two calls at once without a lock, and then loses
 // some. So this Target writes to it one call after the other. Other workers can't be kept from writing at the same time.
 
-// alone waits until no other call of this Target writes to a Milvus Lite. The caller calls done.
+// alone waits until no other call of this Target writes, if the target is a Milvus Lite. The caller calls done.
 func (t *Target) alone(ctx context.Context, s *shape) (done func(), err error) {
 	if !s.lite {
 		return func() {}, nil
@@ -26,27 +29,56 @@ func (t *Target) alone(ctx context.Context, s *shape) (done func(), err error) {
 	}
 }
 
-// replace is an upsert on a Milvus Lite that has dynamic fields: its own leaves what the old row had beyond the schema's
-// fields, if the new row has not. Doing it again after only half of it was done comes to the same end.
-func (t *Target) replace(ctx context.Context, s *shape, r *rows.Rows, req *milvuspb.UpsertRequest) error {
-	keys, err := r.Keys(s.Key)
-	if err != nil {
-		return refuse(CodeRefused, "read keys: %w", err)
-	}
-	res, err := t.service.Delete(ctx, &milvuspb.DeleteRequest{
-		DbName: req.GetDbName(), CollectionName: req.GetCollectionName(), PartitionName: req.GetPartitionName(),
-		Expr: inKeys(s.Key, keys),
-	})
-	if err := check(res, err); err != nil {
-		return err
-	}
+// replace is an upsert on a Milvus Lite, whose insert takes the place of a row with the same key. Its own upsert would keep
+// what the old row had and the new one has not: what is beyond the schema's fields.
+func (t *Target) replace(ctx context.Context, req *milvuspb.UpsertRequest) error {
 	in := &milvuspb.InsertRequest{
 		DbName: req.GetDbName(), CollectionName: req.GetCollectionName(), PartitionName: req.GetPartitionName(),
 		NumRows: req.GetNumRows(),
 	}
 	in.ProtoReflect().SetUnknown(req.ProtoReflect().GetUnknown()) // the columns: fields_data has the same number in both
-	res, err = t.service.Insert(ctx, in)
+	res, err := t.service.Insert(ctx, in)
 	return check(res, err)
+}
+
+// liteIndexes are the types of index that Milvus Lite can build. It takes the names of others, and fails when it has rows to
+// build them of: each load from then on.
+var liteIndexes = []string{"AUTOINDEX", "FLAT", "BRUTE_FORCE", "HNSW", "HNSW_SQ", "IVF_FLAT", "IVF_SQ8", "SPARSE_INVERTED_INDEX", "INVERTED"}
+
+// indexRequest is the request as the target takes it. A Milvus Lite looks for parameters in the JSON of "params" alone.
+func (t *Target) indexRequest(ctx context.Context, req *milvuspb.CreateIndexRequest) (*milvuspb.CreateIndexRequest, error) {
+	v, err := t.version(ctx)
+	if err != nil || !v.lite {
+		return req, err
+	}
+	params := indexParams(req.GetExtraParams())
+	const indexType, metricType = "index_type", "metric_type"
+	typ := cmp.Or(params[indexType], "INVERTED") // a scalar index of a 2.3.5 may have none: the server is to choose
+	if !slices.Contains(liteIndexes, strings.ToUpper(typ)) {
+		return nil, refuse(CodeUnsupported, "Milvus Lite can't build an index of type %q on %q: make another one there if you need one", typ, req.GetFieldName())
+	}
+	out := &milvuspb.CreateIndexRequest{
+		DbName: req.GetDbName(), CollectionName: req.GetCollectionName(), FieldName: req.GetFieldName(), IndexName: req.GetIndexName(),
+		ExtraParams: pairs{{Key: indexType, Value: typ}},
+	}
+	rest := map[string]any{}
+	for k, value := range params {
+		switch {
+		case k == indexType:
+		case k == metricType:
+			out.ExtraParams = append(out.ExtraParams, &commonpb.KeyValuePair{Key: k, Value: value})
+		case json.Valid([]byte(value)):
+			rest[k] = json.RawMessage(value)
+		default:
+			rest[k] = value
+		}
+	}
+	b, err := json.Marshal(rest)
+	if err != nil {
+		return nil, refuse(CodeRefused, "write the parameters of the index on %q: %w", req.GetFieldName(), err)
+	}
+	out.ExtraParams = append(out.ExtraParams, &commonpb.KeyValuePair{Key: nestedParams, Value: string(b)})
+	return out, nil
 }
 
 // liteWarnings are what a Milvus Lite does otherwise than a Milvus, as far as the schema lets it.

@@ -85,7 +85,7 @@ func TestDeleteExpression(t *testing.T) {
 	if err := target.Delete(t.Context(), stubRef, "p", intKeys(-9223372036854775808, 0, 5)); err != nil {
 		t.Fatal(err)
 	}
-	if want := "id in [-9223372036854775808,0,5]"; s.remove.Expr != want || s.remove.PartitionName != "p" || s.remove.DbName != "db" {
+	if want := "id in [-9223372036854775807-1,0,5]"; s.remove.Expr != want || s.remove.PartitionName != "p" || s.remove.DbName != "db" {
 		t.Errorf("request %v, want %s", s.remove, want)
 	}
 }
@@ -220,7 +220,6 @@ func TestDifferences(t *testing.T) {
 		}
 	}
 	nullable := func(f *schemapb.FieldSchema) { f.Nullable = true }
-	clustering := func(f *schemapb.FieldSchema) { f.IsClusteringKey = true }
 	text := func(key, value string) func(*schemapb.FieldSchema) {
 		return func(f *schemapb.FieldSchema) {
 			f.TypeParams = append(f.TypeParams, &commonpb.KeyValuePair{Key: key, Value: value})

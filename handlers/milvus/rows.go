@@ -2,6 +2,7 @@ package milvus
 
 import (
 	"context"
+	"math"
 	"strconv"
 	"strings"
 
@@ -12,7 +13,7 @@ import (
 	"kitestream/jetstream/rows"
 )
 
-// fieldsData is the number of fields_data in milvuspb's UpsertRequest and InsertRequest.
+// fieldsData is the number of fields_data in milvuspb's UpsertRequest and in its InsertRequest.
 const fieldsData protowire.Number = 5
 
 // Upsert writes the rows in one request. Their columns go into the request as bytes: to this program's protobuf they
@@ -35,8 +36,8 @@ func (t *Target) Upsert(ctx context.Context, ref handlers.Ref, partition string,
 		return err
 	}
 	defer done()
-	if s.lite && s.dynamic {
-		return t.changed(ref, t.replace(ctx, s, r, req))
+	if s.lite {
+		return t.changed(ref, t.replace(ctx, req))
 	}
 	res, err := t.service.Upsert(ctx, req)
 	return t.changed(ref, check(res, err))
@@ -75,27 +76,31 @@ func (t *Target) Delete(ctx context.Context, ref handlers.Ref, partition string,
 	defer done()
 	res, err := t.service.Delete(ctx, &milvuspb.DeleteRequest{
 		DbName: ref.Database, CollectionName: ref.Collection, PartitionName: s.partition(partition),
-		Expr: inKeys(s.Key, keys),
+		Expr: s.inKeys(keys),
 	})
 	return t.changed(ref, check(res, err))
 }
 
 // inKeys is the expression: field in [key, …]. A string is written as Milvus, which reads it with Go's strconv.Unquote,
-// and Milvus Lite, which knows no escapes but these, both read it back.
-func inKeys(field string, keys rows.Keys) string {
+// and Milvus Lite, which knows no escapes but these, both read it back. A Milvus reads the least of all numbers as the
+// negative of one that is too large, and refuses it; a difference it works out.
+func (s *shape) inKeys(keys rows.Keys) string {
 	quoted := strings.NewReplacer(`"`, `\"`, `\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
 	var b strings.Builder
-	b.WriteString(field)
+	b.WriteString(s.Key)
 	b.WriteString(" in [")
 	for i := range keys.Len() {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		if keys.Strings != nil {
+		switch {
+		case keys.Strings != nil:
 			b.WriteByte('"')
 			_, _ = quoted.WriteString(&b, keys.Strings[i]) // a Builder takes everything
 			b.WriteByte('"')
-		} else {
+		case keys.Ints[i] == math.MinInt64 && !s.lite:
+			b.WriteString("-9223372036854775807-1")
+		default:
 			b.WriteString(strconv.FormatInt(keys.Ints[i], 10))
 		}
 	}

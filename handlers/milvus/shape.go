@@ -18,8 +18,7 @@ type shape struct {
 	optional map[string]bool              // fields that rows may leave out
 	computed []string                     // fields that the target computes, and refuses to be given
 	defaults []string                     // fields with a default value, which takes the place of what is not marked valid
-	dynamic  bool
-	lite     bool // the target is a Milvus Lite
+	lite     bool                         // the target is a Milvus Lite
 }
 
 func shapeOf(s *schemapb.CollectionSchema) *shape {
@@ -44,7 +43,7 @@ func shapeOf(s *schemapb.CollectionSchema) *shape {
 		}
 	}
 	if s.GetEnableDynamicField() { // which the server does not list
-		out.types[metaField], out.optional[metaField], out.dynamic = schemapb.DataType_JSON, true, true
+		out.types[metaField], out.optional[metaField] = schemapb.DataType_JSON, true
 	}
 	return out
 }

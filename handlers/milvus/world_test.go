@@ -32,6 +32,7 @@ type world struct {
 	target *milvus.Target
 	look   milvuspb.MilvusServiceClient
 	db     string
+	lite   bool // it is a Milvus Lite
 }
 
 // newWorld has a database of its own on the shared target.
@@ -43,7 +44,9 @@ func newWorld(t testing.TB) *world {
 // newLite has one on the shared Milvus Lite.
 func newLite(t testing.TB) *world {
 	t.Helper()
-	return worldAt(t, servers.SharedLite(t).Addr)
+	w := worldAt(t, servers.SharedLite(t).Addr)
+	w.lite = true
+	return w
 }
 
 func worldAt(t testing.TB, addr string) *world {
@@ -184,7 +187,7 @@ func (w *world) loaded(ref handlers.Ref) {
 
 func (w *world) said(s *commonpb.Status, err error) {
 	w.t.Helper()
-	if err != nil || s.GetErrorCode() != commonpb.ErrorCode_Success {
+	if err != nil || s.GetErrorCode() != commonpb.ErrorCode_Success || s.GetCode() != 0 {
 		w.t.Fatalf("%v %v", s, err)
 	}
 }
