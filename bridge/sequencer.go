@@ -45,8 +45,13 @@ type sequencer struct {
 	ledger   *ledger
 	progress *progress
 
-	start    func(*channel)              // runs the channel's reader
-	opened   func(context.Context) error // saves the resume points: a channel's begin must survive, once it is read
+	start  func(*channel)              // runs the channel's reader
+	opened func(context.Context) error // saves the resume points: a channel's begin must survive, once it is read
+
+	startSide func(c *sideChannel, behind mq.Position) // runs the replicate channel's reader
+	lastOf    func(ctx context.Context, channel string) (mq.Position, error)
+	side      *sideChannel // nil: not read yet
+
 	channels map[string]*channel
 	sums     map[sumKey]uint64
 	foreign  *foreign
@@ -109,7 +114,7 @@ func (s *sequencer) turn(ctx context.Context) (moved bool, err error) {
 		}
 		moved = moved || ok
 	}
-	return moved, nil
+	return moved, s.replicated(ctx)
 }
 
 // advance emits the channel's window, or as much of it as may be emitted now.

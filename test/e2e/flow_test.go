@@ -122,6 +122,8 @@ func message(kind string) (proto.Message, string) {
 		return &milvuspb.LoadCollectionRequest{}, "milvus.proto.milvus.LoadCollectionRequest"
 	case "release_collection":
 		return &milvuspb.ReleaseCollectionRequest{}, "milvus.proto.milvus.ReleaseCollectionRequest"
+	case "flush":
+		return &milvuspb.FlushRequest{}, "milvus.proto.milvus.FlushRequest"
 	case "create_partition":
 		return &milvuspb.CreatePartitionRequest{}, "milvus.proto.milvus.CreatePartitionRequest"
 	case "drop_partition":
