@@ -120,4 +120,3 @@ func (w watcher) holds(name string, columns []column, n int) {
 		}
 	}
 }
-
