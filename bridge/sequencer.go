@@ -231,6 +231,8 @@ func (s *sequencer) emit(ctx context.Context, c *channel, ch *change) (wait stri
 		return s.dropCollection(ctx, c, ch)
 	case commonpb.MsgType_DropPartition:
 		return s.dropPartition(ctx, c, ch)
+	case commonpb.MsgType_Import:
+		return "", s.imported(ctx, c, ch)
 	}
 	s.metrics.unknown.WithLabelValues(s.task.Name, ch.kind.String()).Inc()
 	if !s.odd[ch.kind] {

@@ -84,7 +84,7 @@ func (s *sequencer) settingEvent(kind jetstream.Kind, col *ledgerCollection, obj
 }
 
 // publishSetting publishes a setting of a collection, or of a part of it that the object's id names.
-func (s *sequencer) publishSetting(ctx context.Context, kind jetstream.Kind, col *ledgerCollection, object int64, body proto.Message) error { //nolint:revive // five that are all different
+func (s *sequencer) publishSetting(ctx context.Context, kind jetstream.Kind, col *ledgerCollection, object int64, body proto.Message) error {
 	e, err := s.settingEvent(kind, col, object, body)
 	if err != nil {
 		return err

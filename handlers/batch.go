@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 
@@ -46,9 +47,12 @@ func (b *batch) take(ctx context.Context, e *jetstream.Event) error {
 	if e.Kind.Rows() {
 		return b.fold(ctx, e)
 	}
+	if e.Kind == jetstream.Fence {
+		return nil // for bridges
+	}
 	define, ok := b.h.table[e.Kind]
 	if !ok {
-		return nil // a fence, which is for bridges
+		return b.stop(sourceOf(e), permanent(CodeEvent, fmt.Errorf("this version can't apply %s, event %s", e.Kind, e.ID)))
 	}
 	if err := b.flush(ctx, concernedBy(e)); err != nil {
 		return err

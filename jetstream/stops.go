@@ -25,8 +25,9 @@ type Stop struct {
 	Reason       string         `json:"reason"`        // for people, with the way out
 	Code         string         `json:"code"`          // for programs
 	Since        time.Time      `json:"since"`
-	Lanes        map[int]uint64 `json:"lanes"` // stream sequence of the first event that each lane passed over
-	Retry        bool           `json:"retry"` // the lanes are to replay what they passed over
+	Lanes        map[int]uint64 `json:"lanes"`          // stream sequence of the first event that each lane passed over
+	Retry        bool           `json:"retry"`          // the lanes are to replay what they passed over
+	Turn         uint64         `json:"turn,omitempty"` // of the retry: all lanes replay in the same order, or they would wait for one another
 
 	// Former are the names that it had before renames that were passed over, the oldest first, which is the target's.
 	Former []QualifiedName `json:"former,omitempty"`
@@ -113,8 +114,9 @@ func OpenStops(ctx context.Context, js natsjs.JetStream, kv natsjs.KeyValue, id 
 	return &Stops{js: js, kv: kv, id: id, copy: c}, nil
 }
 
-// Run follows others' changes until ctx ends, and returns its error.
-func (s *Stops) Run(ctx context.Context) error {
+// Run follows others' changes until ctx ends, and returns its error. It calls heard, if there is one, after each.
+func (s *Stops) Run(ctx context.Context, heard func()) error {
+	s.copy.heard = heard
 	return follow(ctx, s.js, s.kv, s.id.record(stopKind, "*"), s.copy)
 }
 
@@ -248,14 +250,52 @@ func (s *Stops) CarriedOut(ctx context.Context, e *Event) error {
 	return err
 }
 
+// Turns are the stopped collections that are to be tried again, in the order in which every lane does so.
+func (s *Stops) Turns() []Stop {
+	all := slices.DeleteFunc(s.List(), func(s Stop) bool { return !s.Retry })
+	slices.SortFunc(all, func(a, b Stop) int {
+		return cmp.Or(cmp.Compare(a.Turn, b.Turn), cmp.Compare(a.CollectionID, b.CollectionID))
+	})
+	return all
+}
+
+// MarkRetries has all stopped collections tried again, those that stopped first before others: a later one may need the name
+// that an earlier one gives up. It returns how many there were that are not being tried again already.
+func (s *Stops) MarkRetries(ctx context.Context) (n int, err error) {
+	all := slices.DeleteFunc(s.List(), func(s Stop) bool { return s.Retry })
+	slices.SortStableFunc(all, func(a, b Stop) int { return cmp.Compare(a.first(), b.first()) })
+	for _, stop := range all {
+		if err := s.MarkRetry(ctx, stop.CollectionID); err != nil && !errors.Is(err, ErrNotFound) {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+// first is the first event of the collection that any lane passed over.
+func (s Stop) first() uint64 {
+	if len(s.Lanes) == 0 {
+		return 0
+	}
+	return slices.Min(slices.Collect(maps.Values(s.Lanes)))
+}
+
 // MarkRetry asks the lanes to replay what they passed over. When none passed over anything, the collection is simply
 // no longer stopped. ErrNotFound: it isn't.
 func (s *Stops) MarkRetry(ctx context.Context, collectionID int64) error {
+	var turn uint64
+	for _, other := range s.List() {
+		turn = max(turn, other.Turn)
+	}
 	_, err := s.alter(ctx, collectionID, "retry", func(rec *Stop, there bool) (verdict, error) {
 		if !there {
 			return keep, ErrNotFound
 		}
-		rec.Retry = true
+		if rec.Retry {
+			return keep, nil // it has its turn
+		}
+		rec.Retry, rec.Turn = true, turn+1
 		return writeOrRemove(rec), nil
 	})
 	return err

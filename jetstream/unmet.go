@@ -68,18 +68,18 @@ type Unmets struct {
 	copy *localCopy[Unmet]
 }
 
-// OpenUnmets reads the target's unmet settings. heard, if not nil, is called when Run has heard of a change.
-func OpenUnmets(ctx context.Context, js natsjs.JetStream, kv natsjs.KeyValue, id TargetID, heard func()) (*Unmets, error) { //nolint:revive // as OpenStops, and one more
+// OpenUnmets reads the target's unmet settings. From then on the copy changes as that of OpenStops does.
+func OpenUnmets(ctx context.Context, js natsjs.JetStream, kv natsjs.KeyValue, id TargetID) (*Unmets, error) {
 	c, err := openCopy[Unmet](ctx, js, kv, id.record(unmetKind, "*"))
 	if err != nil {
 		return nil, fmt.Errorf("open unmet settings of %s: %w", id, err)
 	}
-	c.heard = heard
 	return &Unmets{js: js, kv: kv, id: id, copy: c}, nil
 }
 
-// Run follows others' changes until ctx ends, and returns its error.
-func (s *Unmets) Run(ctx context.Context) error {
+// Run follows others' changes until ctx ends, and returns its error. It calls heard, if there is one, after each.
+func (s *Unmets) Run(ctx context.Context, heard func()) error {
+	s.copy.heard = heard
 	return follow(ctx, s.js, s.kv, s.id.record(unmetKind, "*"), s.copy)
 }
 

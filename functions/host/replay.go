@@ -1,10 +1,8 @@
 package host
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 
 	"kitestream/jetstream"
@@ -30,9 +28,9 @@ func (t *target) beginReplay(ctx context.Context, l *heldLane) {
 		return
 	}
 	until := l.lane.Floor()
-	for _, stop := range t.byAge(l.number) {
+	for _, stop := range t.stops.Turns() {
 		from, behind := stop.Lanes[l.number]
-		if !stop.Retry || !behind || until < stop.Barrier {
+		if !behind || until < stop.Barrier {
 			continue
 		}
 		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -52,14 +50,6 @@ func (t *target) beginReplay(ctx context.Context, l *heldLane) {
 		t.log.Info("collection is tried again", "collection", r.name, "lane", l.number, "from", from, "until", until)
 		return
 	}
-}
-
-// byAge are the stopped collections, those first of which the lane passed an event over first: a later one may need the
-// name that an earlier one gives up.
-func (t *target) byAge(lane int) []jetstream.Stop {
-	all := t.stops.List()
-	slices.SortStableFunc(all, func(a, b jetstream.Stop) int { return cmp.Compare(a.Lanes[lane], b.Lanes[lane]) })
-	return all
 }
 
 // give hands over an event of the collection that the lane has passed over.

@@ -60,7 +60,7 @@ func contract(r *rig.Rig, h *rig.History) {
 		ids[id] = true
 		kinds[checkEvent(r, m)]++
 	}
-	for _, kind := range []string{"insert", "delete", "create_collection", "drop_collection", "create_partition"} {
+	for _, kind := range []string{"insert", "delete", "create_collection", "drop_collection", "create_partition", "create_index", "load_collection"} {
 		if kinds[kind] == 0 {
 			r.Errorf("no event of kind %s: %v", kind, kinds)
 		}
@@ -116,6 +116,12 @@ func message(kind string) (proto.Message, string) {
 		return &milvuspb.CreateCollectionRequest{}, "milvus.proto.milvus.CreateCollectionRequest"
 	case "drop_collection":
 		return &milvuspb.DropCollectionRequest{}, "milvus.proto.milvus.DropCollectionRequest"
+	case "create_index":
+		return &milvuspb.CreateIndexRequest{}, "milvus.proto.milvus.CreateIndexRequest"
+	case "load_collection":
+		return &milvuspb.LoadCollectionRequest{}, "milvus.proto.milvus.LoadCollectionRequest"
+	case "release_collection":
+		return &milvuspb.ReleaseCollectionRequest{}, "milvus.proto.milvus.ReleaseCollectionRequest"
 	case "create_partition":
 		return &milvuspb.CreatePartitionRequest{}, "milvus.proto.milvus.CreatePartitionRequest"
 	case "drop_partition":
