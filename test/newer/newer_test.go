@@ -32,12 +32,18 @@ func TestNewerSource(t *testing.T) {
 		Name: "bm25", Type: schemapb.FunctionType_BM25, InputFieldNames: []string{"text"}, InputFieldIds: []int64{idOf("text")},
 		OutputFieldNames: []string{"words"}, OutputFieldIds: []int64{idOf("words")},
 	})
-	halves := s.create("halves", halfColumns())
 	target := look(t, lite.Addr)
 	t.Cleanup(func() { target.drop("all") })
-	r.CreateTask(jetstream.TaskSpec{
+	spec := jetstream.TaskSpec{
 		Name: task, Lanes: 2, Targets: []jetstream.TargetSpec{{Name: "lite", URI: lite.URI}},
 		Select: []jetstream.Selection{{Database: "default", Collections: []string{"*"}}},
+	}
+	r.CreateTask(spec)
+	halves := s.create("halves", halfColumns()) // a task that is made with it there is refused
+	spec.Name, spec.Select[0].Collections = "refused", []string{"halves"}
+	r.Until("a plan says that half floats can't be held", func() bool {
+		plan, err := r.Tasks.Plan(r.Context(), spec)
+		return err == nil && len(plan.Problems) == 1 && strings.Contains(plan.Problems[0].Message, `"h" is a Float16Vector`)
 	})
 	all.insert()
 	halves.insert()
