@@ -72,14 +72,12 @@ func (v version) lacks(f feature) string {
 	switch {
 	case f.never:
 		return f.text + ": this version of Kitestream can't copy it"
-	case v.lite && !f.lite && f.since == release{}:
+	case v.lite && f.lite, !v.lite && !v.before(f.since):
+		return ""
+	case f.since == release{}:
 		return fmt.Sprintf("%s: needs a Milvus, the target is %s", f.text, v)
-	case v.lite && !f.lite:
-		return fmt.Sprintf("%s: needs %s, the target is %s", f.text, f.since, v)
-	case v.before(f.since):
-		return fmt.Sprintf("%s: needs %s, the target is %s", f.text, f.since, v)
 	}
-	return ""
+	return fmt.Sprintf("%s: needs %s, the target is %s", f.text, f.since, v)
 }
 
 // problems are what of the schema the target can't hold, each with its field or function.

@@ -84,7 +84,7 @@ func (t *Target) indexRequest(ctx context.Context, req *milvuspb.CreateIndexRequ
 // liteWarnings are what a Milvus Lite does otherwise than a Milvus, as far as the schema lets it.
 func liteWarnings(s *schema) []string {
 	out := []string{
-		"Milvus Lite loses rows when several clients write to it at once: have one worker, and no other writer",
+		"Milvus Lite loses rows when several clients write to it at once: give the task one lane, or run one worker, and have no other writer",
 		"Milvus Lite holds a key once, where Milvus may hold it once in each partition",
 	}
 	json := s.GetEnableDynamicField()

@@ -143,6 +143,35 @@ func TestLiteRefusals(t *testing.T) {
 	}
 }
 
+// TestLiteRenames renames, with aliases and rows, and can't move to another database.
+func TestLiteRenames(t *testing.T) {
+	w := newLite(t)
+	ctx := t.Context()
+	from, to := w.create("a", idField(), vectorField(4)), w.ref("b")
+	w.upsert(from, "", longs("id", 1), vectors("v", 4, 1, 0))
+	w.must(w.target.SetAlias(ctx, w.ref("x"), from))
+	for range 2 {
+		w.must(w.target.RenameCollection(ctx, from, to))
+	}
+	equal(t, "collections", w.collections(w.db), "b")
+	if got := w.described(w.ref("x")).GetCollectionName(); got != "b" {
+		t.Errorf("the alias names %s, want b", got)
+	}
+	w.create("a", idField(), vectorField(4))
+	wantCode(t, w.target.RenameCollection(ctx, from, to), handlers.Permanent, milvus.CodeNameTaken)
+	wantCode(t, w.target.RenameCollection(ctx, to, w.ref("x")), handlers.Permanent, milvus.CodeNameTaken)
+	for range 2 {
+		wantCode(t, w.target.RenameCollection(ctx, to, handlers.Ref{Database: "default", Collection: "ks_h_moved"}), handlers.Permanent, milvus.CodeUnsupported)
+		equal(t, "collections", w.collections(w.db), "a", "b")
+	}
+	wantCode(t, w.target.RenameCollection(ctx, w.ref("none"), w.ref("c")), handlers.Permanent, milvus.CodeNoCollection)
+	wantCode(t, w.target.AddField(ctx, to, field("n", schemapb.DataType_Int64, nullable)), handlers.Permanent, milvus.CodeUnsupported)
+	w.load(to, "v", "L2")
+	if got := w.ints(to, nil, "id"); !slices.Equal(got, []int64{1}) {
+		t.Errorf("rows %v, want 1", got)
+	}
+}
+
 // TestPlans shows what is said of a collection before it is made, and that it is what happens then.
 func TestPlans(t *testing.T) {
 	everywhere(t, func(t *testing.T, w *world) {
