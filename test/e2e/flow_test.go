@@ -28,7 +28,15 @@ func mainFlow(r *rig.Rig) {
 	if d := r.Equal(dst, "default", "flow_"); d.Collections < 5 || d.Rows == 0 {
 		r.Errorf("only %d collections and %d rows were compared", d.Collections, d.Rows)
 	}
-	h := r.CheckStream("flow")
+	if err := r.Client(r.Source, "").Flush(r.Context(), "flow_tenants", false); err != nil {
+		r.Fatal(err)
+	}
+	var h *rig.History
+	r.Until("a flush of the source is on the stream", func() bool {
+		h = r.CheckStream("flow")
+		return h.Kinds["flush"] > 0
+	})
+	r.Wait("flow")
 	contract(r, h)
 }
 
