@@ -34,7 +34,7 @@ func (s *sequencer) catalogue(ctx context.Context) error {
 	}
 	waiting := 0
 	for _, step := range []func(context.Context, *catalog.View) (int, error){
-		s.dropAliases, s.databases, s.renames, s.goneDatabases, s.openNewChannels, s.unmade, s.settleAll, s.nameAliases,
+		s.dropAliases, s.databases, s.renames, s.goneDatabases, s.openNewChannels, s.unmade, s.settleAll, s.nameAliases, s.access,
 	} {
 		n, err := step(ctx, v)
 		if err != nil {

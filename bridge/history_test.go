@@ -35,6 +35,10 @@ type history struct {
 	newer   bool                      // the source gives its messages properties, as from about 2.5 on
 	drops   []func()                  // drops that were answered and whose messages are still to come
 	aliases versions[map[catalog.AliasKey]int64]
+
+	accessRNG  *rand.Rand // its own, so that it does not disturb the rest
+	access     versions[*catalog.Access]
+	unreadable versions[map[string]error]
 }
 
 type stamped struct {
@@ -78,7 +82,7 @@ type rowKey struct {
 const simChannels = 4
 
 func newHistory(seed uint64, steps int) *history {
-	h := &history{rng: rand.New(rand.NewPCG(seed, 1)), ts: 1000 << 18, ids: 100, pending: map[string][]stamped{},
+	h := &history{rng: rand.New(rand.NewPCG(seed, 1)), accessRNG: rand.New(rand.NewPCG(seed, 3)), ts: 1000 << 18, ids: 100, pending: map[string][]stamped{},
 		queue: map[string][]mq.Message{}, written: map[string][]uint64{}, live: map[string]*simCollection{}}
 	h.dbs = append(h.dbs, &simDatabase{id: 1, name: "default", created: 1})
 	h.newer = h.rng.IntN(2) == 0
@@ -126,6 +130,7 @@ func (h *history) step() {
 		h.databases()
 	case n < 38:
 		h.setting()
+		h.someAccess()
 	case n < 60:
 		h.insert()
 	case n < 72:
@@ -433,7 +438,7 @@ func (h *history) append(ch string, s stamped) {
 // view is the meta as etcd has it at a moment.
 func (h *history) view(now uint64) *catalog.View {
 	v := &catalog.View{Revision: int64(now), Databases: map[int64]*catalog.Database{}, Collections: map[int64]*catalog.Collection{},
-		Aliases: map[catalog.AliasKey]*catalog.Alias{}}
+		Aliases: map[catalog.AliasKey]*catalog.Alias{}, Access: cmp.Or(h.access.at(now), &catalog.Access{}), Unreadable: h.unreadable.at(now)}
 	for key, id := range h.aliases.at(now) {
 		v.Aliases[key] = &catalog.Alias{Name: key.Name, DatabaseID: key.DatabaseID, CollectionID: id}
 	}

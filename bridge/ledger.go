@@ -24,7 +24,8 @@ type ledger struct {
 	collections map[int64]*ledgerCollection
 	aliases     map[catalog.AliasKey]int64 // the collection that the alias names
 	side        *mq.Position               // behind which the replicate channel is read first; nil: not looked at yet
-	stops       map[int64]string           // why collections are stopped of which everything else is to come from the stream
+	access      ledgerAccess
+	stops       map[int64]string // why collections are stopped of which everything else is to come from the stream
 }
 
 type ledgerDatabase struct {
@@ -53,7 +54,7 @@ type ledgerCollection struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{databases: map[int64]*ledgerDatabase{}, collections: map[int64]*ledgerCollection{}, aliases: map[catalog.AliasKey]int64{}, stops: map[int64]string{}}
+	return &ledger{databases: map[int64]*ledgerDatabase{}, collections: map[int64]*ledgerCollection{}, aliases: map[catalog.AliasKey]int64{}, access: newLedgerAccess(), stops: map[int64]string{}}
 }
 
 // qualified is the name that the collection was published under last.
@@ -133,6 +134,8 @@ func (l *ledger) apply(e *jetstream.Event) error {
 		return nil
 	case jetstream.CreateAlias, jetstream.AlterAlias, jetstream.DropAlias:
 		return l.alias(e)
+	case jetstream.CreateCredential, jetstream.DeleteCredential, jetstream.CreateRole, jetstream.DropRole, jetstream.OperateUserRole, jetstream.OperatePrivilege:
+		return l.access.apply(e)
 	}
 	if c := l.collections[e.CollectionID]; c != nil {
 		return l.applyTo(c, e)

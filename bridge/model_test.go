@@ -23,7 +23,7 @@ import (
 func replay(ctx context.Context, t *testing.T, js natsjs.JetStream, spec jetstream.TaskSpec) *model {
 	t.Helper()
 	m := &model{t: t, ids: map[string]uint64{}, dbs: map[string]*modelDatabase{"default": {id: 1}}, cols: map[string]*modelCollection{},
-		aliases: map[string]string{}, sums: map[string]uint64{}}
+		aliases: map[string]string{}, sums: map[string]uint64{}, allowed: newModelAccess()}
 	err := jetstream.Scan(ctx, js, spec.Name, []string{jetstream.StreamSubjects(spec.Name)}, 1, func(e *jetstream.Event) error {
 		m.apply(e)
 		return nil
@@ -42,6 +42,7 @@ type model struct {
 	cols    map[string]*modelCollection // by database.name
 	aliases map[string]string           // by database.alias: the collection's name
 	sums    map[string]uint64
+	allowed modelAccess
 	at      *jetstream.Event
 }
 
@@ -102,6 +103,9 @@ func (m *model) apply(e *jetstream.Event) {
 		channel = simSide
 	}
 	m.must(e.Kind.Rows() || e.Lane == lane && e.Channel == channel, "is on lane %d of channel %s", e.Lane, e.Channel)
+	if m.access(e) {
+		return
+	}
 	db := m.dbs[e.Database]
 	switch e.Kind {
 	case jetstream.CreateDatabase:
@@ -394,7 +398,7 @@ func (m *model) rows() map[string]map[string]map[int64]int64 {
 
 // settings are everything but the rows, a line each.
 func (m *model) settings() []string {
-	var out []string
+	out := m.allowed.lines()
 	for name, db := range m.dbs {
 		out = append(out, fmt.Sprintf("database %s %v", name, db.properties))
 	}
@@ -416,7 +420,7 @@ func (m *model) settings() []string {
 
 // settings are what model.settings should be in the end, by what etcd shows then.
 func (h *history) settings(spec jetstream.TaskSpec) []string {
-	var out []string
+	out := h.lastAccess(spec)
 	v := h.view(h.ts)
 	name := func(id int64) string {
 		return v.Databases[v.Collections[id].DatabaseID].Name + "." + v.Collections[id].Name

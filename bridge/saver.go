@@ -60,6 +60,7 @@ type savedLedger struct {
 	Collections []*ledgerCollection `json:"collections"`
 	Aliases     []ledgerAlias       `json:"aliases,omitempty"`
 	Side        *mq.Position        `json:"side,omitempty"`
+	Access      savedAccess         `json:"access,omitzero"`
 }
 
 type ledgerAlias struct {
@@ -68,8 +69,8 @@ type ledgerAlias struct {
 	Collection int64  `json:"collection"`
 }
 
-// ledgerVersion is that of a ledger that knows settings. One that does not is made anew from the stream.
-const ledgerVersion = 2
+// ledgerVersion is that of a ledger that knows settings, users and roles. One that does not is made anew from the stream.
+const ledgerVersion = 3
 
 func newSaver(kv natsjs.KeyValue, task string, epoch uint64) *saver {
 	return &saver{kv: kv, task: task, epoch: epoch, revisions: map[string]uint64{}, jobs: make(chan saveJob, 16)}
@@ -104,6 +105,7 @@ func (v *saver) load(ctx context.Context) (*ledger, uint64, map[string]Resume, e
 	for _, a := range rec.Aliases {
 		l.aliases[catalog.AliasKey{DatabaseID: a.DatabaseID, Name: a.Name}] = a.Collection
 	}
+	l.access = rec.Access.loaded()
 	var saved savedResumes
 	if err := v.get(ctx, v.resumesKey(), &saved); err != nil {
 		return nil, 0, nil, err
@@ -243,6 +245,7 @@ func (l *ledger) saved(epoch uint64) *savedLedger {
 		c.Partitions, c.Gone = maps.Clone(c.Partitions), slices.Clone(c.Gone)
 		rec.Collections = append(rec.Collections, &c)
 	}
+	rec.Access = l.access.saved()
 	for _, k := range l.sortedAliases() {
 		rec.Aliases = append(rec.Aliases, ledgerAlias{k.DatabaseID, k.Name, l.aliases[k]})
 	}

@@ -62,9 +62,10 @@ type sequencer struct {
 	blocked  map[string]string
 	stale    bool // the status does not show the ledger as it is
 
-	settled map[int64]*catalog.Collection // what of the catalogue has been published in whole
-	said    map[string]int                // ids of the settings of one revision, and how often they were given
-	saidAt  int64
+	settled  map[int64]*catalog.Collection // what of the catalogue has been published in whole
+	accessed *catalog.Access               // likewise, of users and roles
+	said     map[string]int                // ids of the settings of one revision, and how often they were given
+	saidAt   int64
 }
 
 type sumKey struct {

@@ -133,7 +133,7 @@ func simulate(t *testing.T, srv *jetstreamtest.Server, seed uint64) {
 	}
 	spec := jetstream.TaskSpec{Name: fmt.Sprintf("sim%d", seed), Source: "default", Lanes: 1 + rng.IntN(4), Select: []jetstream.Selection{
 		{Database: "default", Collections: []string{"*"}, Exclude: []string{"x*"}}, {Database: "other", Collections: []string{"*"}, Exclude: []string{"x*"}}},
-		Targets: []jetstream.TargetSpec{{Name: "t", URI: "http://127.0.0.1:1"}}}
+		Targets: []jetstream.TargetSpec{{Name: "t", URI: "http://127.0.0.1:1"}}, RBAC: seed%4 > 0}
 	start, lead := h.begin(), uint64(rng.IntN(2))*h.ts/4
 	if rng.IntN(3) == 0 {
 		start = h.ts // the task is created when all has happened: etcd shows the end only

@@ -16,7 +16,7 @@ import (
 type definition func(ctx context.Context, e *jetstream.Event) error
 
 // table is the definition for each kind of event that is not about rows.
-func table(t Target) map[jetstream.Kind]definition {
+func table(t Target, spec jetstream.TargetSpec) map[jetstream.Kind]definition {
 	return map[jetstream.Kind]definition{
 		jetstream.CreateDatabase:   createDatabase(t),
 		jetstream.DropDatabase:     dropDatabase(t),
@@ -41,6 +41,13 @@ func table(t Target) map[jetstream.Kind]definition {
 		jetstream.ReleaseCollection: releaseCollection(t),
 		jetstream.LoadPartitions:    loadPartitions(t),
 		jetstream.ReleasePartitions: releasePartitions(t),
+
+		jetstream.CreateCredential: createCredential(t, spec),
+		jetstream.DeleteCredential: deleteCredential(t),
+		jetstream.CreateRole:       createRole(t),
+		jetstream.DropRole:         dropRole(t),
+		jetstream.OperateUserRole:  operateUserRole(t),
+		jetstream.OperatePrivilege: operatePrivilege(t),
 	}
 }
 

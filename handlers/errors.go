@@ -42,6 +42,8 @@ const (
 	CodeOccupied = "KS-P-OCCUPIED"
 	// CodeNotEmpty: a database can't be dropped, because of collections that the source has not. Permanent.
 	CodeNotEmpty = "KS-P-NOTEMPTY"
+	// CodeNoPassword: a user can't be made, as there is no password for it in the target's users_file. Permanent.
+	CodeNoPassword = "KS-P-NOPASSWORD"
 	// CodeTimeout: a call was not answered in time; it may have taken effect all the same. Transient.
 	CodeTimeout = "KS-T-TIMEOUT"
 	// CodeUnknown: an error that a target's client did not classify. Unclear.

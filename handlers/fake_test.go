@@ -188,6 +188,34 @@ func (f *fake) ReleasePartitions(ctx context.Context, ref handlers.Ref, partitio
 	return f.setting(ctx, "ReleasePartitions", ref, partitions)
 }
 
+func (f *fake) CreateUser(ctx context.Context, name string, password func() (string, error)) error {
+	p, err := password()
+	if err != nil {
+		return err
+	}
+	return f.setting(ctx, "CreateUser", handlers.Ref{}, []string{name, p})
+}
+
+func (f *fake) DropUser(ctx context.Context, name string) error {
+	return f.setting(ctx, "DropUser", handlers.Ref{}, []string{name})
+}
+
+func (f *fake) CreateRole(ctx context.Context, name string) error {
+	return f.setting(ctx, "CreateRole", handlers.Ref{}, []string{name})
+}
+
+func (f *fake) DropRole(ctx context.Context, name string) error {
+	return f.setting(ctx, "DropRole", handlers.Ref{}, []string{name})
+}
+
+func (f *fake) SetMember(ctx context.Context, req *milvuspb.OperateUserRoleRequest) error {
+	return f.setting(ctx, "SetMember", handlers.Ref{}, req)
+}
+
+func (f *fake) SetPrivilege(ctx context.Context, req *milvuspb.OperatePrivilegeRequest) error {
+	return f.setting(ctx, "SetPrivilege", handlers.Ref{}, req)
+}
+
 // cell is where a row is: a key may be in several partitions.
 type cell struct {
 	partition string

@@ -22,6 +22,8 @@ func refIn(e *jetstream.Event, database, name string) Ref {
 // nameOf is what the event is about, for errors.
 func nameOf(e *jetstream.Event) string {
 	switch {
+	case e.Database == "":
+		return accessName(e)
 	case e.Collection == "":
 		return e.Database
 	case e.Partition == "":

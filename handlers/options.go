@@ -14,7 +14,8 @@ type Options struct {
 	// Task and Target are labels of metrics and keys of logs.
 	Task, Target string
 
-	// Spec is the task's, of which Map and Rules are applied. Default: names stay, and everything is applied.
+	// Spec is the task's, of which Map and Rules are applied, and the users_file of Target read. Default: names stay, and
+	// everything is applied.
 	Spec jetstream.TaskSpec
 
 	// MaxRows is how many rows or keys one call carries at most. Default 5,000. Larger calls gain little and time out

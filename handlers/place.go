@@ -148,6 +148,8 @@ func (p *placement) grant(g *milvuspb.GrantEntity) {
 		database = defaultDatabase
 	}
 	switch {
+	case g.GetObject().GetName() == commonpb.ObjectType_Global.String() && g.GetDbName() != "":
+		g.DbName = p.spec.PlaceDatabase(database)
 	case g.GetObject().GetName() != commonpb.ObjectType_Collection.String():
 	case g.GetObjectName() != anything:
 		to := p.refOf(Ref{database, g.GetObjectName()})

@@ -51,6 +51,8 @@ func TestBodies(t *testing.T) {
 		"grant_on_all_of_one":     {jetstream.OperatePrivilege, grant("Collection", "*", "db"), grant("Collection", "*", "x")},
 		"grant_on_everything":     {jetstream.OperatePrivilege, grant("Collection", "*", "*"), grant("Collection", "*", "*")},
 		"global_grant":            {jetstream.OperatePrivilege, grant("Global", "*", ""), grant("Global", "*", "")},
+		"global_grant_in_one":     {jetstream.OperatePrivilege, grant("Global", "*", "db"), grant("Global", "*", "x")},
+		"grant_on_a_user":         {jetstream.OperatePrivilege, grant("User", "n", "db"), grant("User", "n", "db")},
 		"index_of_a_field":        {jetstream.CreateIndex, &milvuspb.CreateIndexRequest{FieldName: "vec"}, &milvuspb.CreateIndexRequest{FieldName: "vec"}},
 		"index_of_a_dropped_one":  {jetstream.CreateIndex, &milvuspb.CreateIndexRequest{FieldName: "v"}, nil},
 		"drop_index":              {jetstream.DropIndex, &milvuspb.DropIndexRequest{FieldName: "v"}, nil},

@@ -42,6 +42,7 @@ type Target interface {
 	Aliases
 	Indexes
 	Loads
+	Access
 }
 
 // RowWriter changes rows.
@@ -138,4 +139,22 @@ type Loads interface {
 	LoadPartitions(ctx context.Context, req *milvuspb.LoadPartitionsRequest) error
 	// ReleasePartitions has these partitions not loaded. Those that are gone are fine.
 	ReleasePartitions(ctx context.Context, ref Ref, partitions []string) error
+}
+
+// Access says who may do what. Users and roles have no database; what a privilege is about has its name on the target.
+type Access interface {
+	// CreateUser makes the user, with the password that it asks for only then. One that is there already keeps its own. An
+	// error of password is returned as it is.
+	CreateUser(ctx context.Context, name string, password func() (string, error)) error
+	// DropUser removes the user, with its roles. One that is gone already is fine.
+	DropUser(ctx context.Context, name string) error
+	// CreateRole makes the role. One that is there already is fine.
+	CreateRole(ctx context.Context, name string) error
+	// DropRole removes the role, with whatever it is still granted on the target. One that is gone already is fine.
+	DropRole(ctx context.Context, name string) error
+	// SetMember gives a user a role, or takes it away. If either is gone, it is fine that it is taken away, and giving it is a
+	// Permanent error.
+	SetMember(ctx context.Context, req *milvuspb.OperateUserRoleRequest) error
+	// SetPrivilege grants a role a privilege, or revokes it. If the role is gone, as SetMember.
+	SetPrivilege(ctx context.Context, req *milvuspb.OperatePrivilegeRequest) error
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"sigs.k8s.io/yaml"
 )
 
 // TargetSpec is one cluster that follows.
@@ -80,4 +82,30 @@ func (t TargetSpec) Token(getenv func(string) (string, bool)) (string, error) {
 		return strings.TrimSpace(string(b)), nil
 	}
 	return "", nil
+}
+
+// Password reads the password that a user is to be made with from the target's users file. The error says what to do, and
+// nothing of what is in the file.
+func (t TargetSpec) Password(user string) (string, error) {
+	const todo = "or create the user on the target; then resume the task"
+	if t.UsersFile == "" {
+		return "", fmt.Errorf("there is no password for user %q: name a users_file that has one for target %s, %s", user, t.Name, todo)
+	}
+	b, err := os.ReadFile(t.UsersFile)
+	if err != nil {
+		return "", fmt.Errorf("there is no password for user %q: read users_file of target %s: %w: put it there, %s", user, t.Name, err, todo)
+	}
+	var passwords map[string]any
+	if err := yaml.UnmarshalStrict(b, &passwords); err != nil { // which may have quoted a password
+		return "", fmt.Errorf("there is no password for user %q: users_file %s is no YAML or JSON map of user to password: mend it, %s", user, t.UsersFile, todo)
+	}
+	switch p := passwords[user].(type) {
+	case nil:
+		return "", fmt.Errorf("there is no password for user %q: add a line \"%s: PASSWORD\" to users_file %s, %s", user, user, t.UsersFile, todo)
+	case string:
+		if p != "" {
+			return p, nil
+		}
+	}
+	return "", fmt.Errorf("there is no password for user %q: what users_file %s has is no text, or empty: put it in quotes, %s", user, t.UsersFile, todo)
 }

@@ -144,7 +144,6 @@ func (s TaskSpec) Validate() error {
 	if len(s.Targets) == 0 {
 		p.add("targets", "there is none")
 	}
-	s.refuseUnbuilt(&p)
 	first := map[string]int{}
 	for i, t := range s.Targets {
 		at := fmt.Sprintf("targets[%d]", i)
@@ -162,13 +161,6 @@ func (s TaskSpec) Validate() error {
 		r.validate(fmt.Sprintf("rules[%d]", i), &p)
 	}
 	return errors.Join(p...)
-}
-
-// refuseUnbuilt refuses what a task may say and nothing acts on yet: a filter that is passed over would be worse.
-func (s TaskSpec) refuseUnbuilt(p *problems) {
-	if s.RBAC {
-		p.add("rbac", "is not supported yet; leave it out")
-	}
 }
 
 func (s Selection) validate(at string, p *problems) {

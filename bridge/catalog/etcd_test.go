@@ -169,6 +169,7 @@ func summary(v *catalog.View) string {
 	for key, a := range v.Aliases {
 		out = append(out, fmt.Sprintf("alias %v %v", key, *a))
 	}
+	out = append(out, fmt.Sprint(*v.Access)) // maps print in the order of their keys
 	slices.Sort(out)
 	return strings.Join(append(out, slices.Sorted(maps.Keys(v.Unreadable))...), "\n")
 }

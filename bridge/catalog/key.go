@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // keyRange is the one range of etcd's keys that is read, in the order of their bytes.
@@ -25,7 +26,7 @@ func (r keyRange) String() string { return r.first + " to " + r.end }
 type kind int
 
 const (
-	kindOther kind = iota // not of this package's concern: credentials, replicas, what later versions add
+	kindOther kind = iota // not of this package's concern: replicas, what later versions add
 	kindDatabase
 	kindCollection
 	kindField
@@ -36,6 +37,11 @@ const (
 	kindIndex
 	kindLoad
 	kindPartitionLoad
+	kindUser
+	kindRole
+	kindMember
+	kindGrantee
+	kindPrivilege
 )
 
 // object names what a key holds. Equal objects are the same key, but for kindOther.
@@ -43,7 +49,7 @@ type object struct {
 	kind   kind
 	parent int64 // the database of a collection or an alias; the collection of its parts
 	id     int64
-	name   string // of an alias, in place of an id
+	name   string // of an alias, in place of an id; of what is about users and roles, all names in the key with '/' between
 }
 
 // noDatabase is the parent of a collection whose key is of the time before there were databases.
@@ -52,7 +58,7 @@ const noDatabase = -1
 // defaultDatabase is the id of the database "default", which is where those collections are.
 const defaultDatabase = 1
 
-// collection is the id of the collection that the object is or is part of; 0 for a database or an alias.
+// collection is the id of the collection that the object is or is part of; 0 for anything else.
 func (o object) collection() int64 {
 	switch o.kind {
 	case kindCollection, kindLoad:
@@ -72,61 +78,76 @@ func (o object) vital() bool {
 	return false
 }
 
-// layout is one kind of key: a folder with one or two elements behind it. The last may be a name, all others are ids.
+// layout is one kind of key: a folder with ids behind it, and then names.
 type layout struct {
-	folder   string
-	kind     kind
-	elements int
-	named    bool
+	folder     string
+	kind       kind
+	ids, names int
 }
 
 // layouts are all that is read.
-func layouts() [12]layout {
+func layouts() [17]layout {
 	return [...]layout{
-		{"root-coord/database/db-info/", kindDatabase, 1, false},
-		{"root-coord/database/collection-info/", kindCollection, 2, false},
-		{"root-coord/collection/", kindCollection, 1, false}, // before Milvus 2.2.9
-		{"root-coord/fields/", kindField, 2, false},
-		{"root-coord/struct-array-fields/", kindStructField, 2, false},
-		{"root-coord/functions/", kindFunction, 2, false},
-		{"root-coord/partitions/", kindPartition, 2, false},
-		{"root-coord/database/aliases/", kindAlias, 2, true},
-		{"root-coord/aliases/", kindAlias, 1, true}, // before Milvus 2.2.9
-		{"field-index/", kindIndex, 2, false},
-		{"querycoord-collection-loadinfo/", kindLoad, 1, false},
-		{"querycoord-partition-loadinfo/", kindPartitionLoad, 2, false},
+		{"root-coord/database/db-info/", kindDatabase, 1, 0},
+		{"root-coord/database/collection-info/", kindCollection, 2, 0},
+		{"root-coord/collection/", kindCollection, 1, 0}, // before Milvus 2.2.9
+		{"root-coord/fields/", kindField, 2, 0},
+		{"root-coord/struct-array-fields/", kindStructField, 2, 0},
+		{"root-coord/functions/", kindFunction, 2, 0},
+		{"root-coord/partitions/", kindPartition, 2, 0},
+		{"root-coord/database/aliases/", kindAlias, 1, 1},
+		{"root-coord/aliases/", kindAlias, 0, 1}, // before Milvus 2.2.9
+		{"field-index/", kindIndex, 2, 0},
+		{"querycoord-collection-loadinfo/", kindLoad, 1, 0},
+		{"querycoord-partition-loadinfo/", kindPartitionLoad, 2, 0},
+		{"root-coord/credential/users/", kindUser, 0, 1},
+		{"root-coord/credential/roles/", kindRole, 0, 1},
+		{"root-coord/credential/user-role-mapping/", kindMember, 0, 2},
+		{"root-coord/credential/grantee-privileges/", kindGrantee, 0, 3},
+		{"root-coord/credential/grantee-id/", kindPrivilege, 0, 2},
 	}
 }
 
-// parseKey reads a key, without the prefix that all have. A key of a kind that is read but without its ids or its name is
+// parseKey reads a key, without the prefix that all have. A key of a kind that is read but without its ids or its names is
 // an error.
 func parseKey(rel string) (object, error) {
 	for _, l := range layouts() {
-		rest, ok := strings.CutPrefix(rel, l.folder)
-		if !ok {
-			continue
+		if rest, ok := strings.CutPrefix(rel, l.folder); ok {
+			return l.parse(rest)
 		}
-		o := object{kind: l.kind, parent: noDatabase}
-		last := rest
-		var err error
-		if l.elements == 2 {
-			var first string
-			first, last, _ = strings.Cut(rest, "/")
-			if o.parent, err = parseID(first); err != nil {
-				return object{}, err
-			}
-		}
-		if l.named {
-			o.name, err = parseName(last)
-		} else {
-			o.id, err = parseID(last)
-		}
-		if err != nil {
-			return object{}, err
-		}
-		return o, nil
 	}
 	return object{}, nil
+}
+
+// parse reads what is behind the folder.
+func (l layout) parse(rest string) (object, error) {
+	parts := strings.Split(rest, "/")
+	if len(parts) != l.ids+l.names {
+		return object{}, fmt.Errorf("%q in the key has not %d parts", rest, l.ids+l.names)
+	}
+	o := object{kind: l.kind, parent: noDatabase}
+	var ids [2]int64
+	for i := range l.ids {
+		var err error
+		if ids[i], err = parseID(parts[i]); err != nil {
+			return object{}, err
+		}
+	}
+	switch {
+	case l.ids == 2:
+		o.parent, o.id = ids[0], ids[1]
+	case l.ids == 1 && l.names > 0:
+		o.parent = ids[0]
+	case l.ids == 1:
+		o.id = ids[0]
+	}
+	for _, name := range parts[l.ids:] {
+		if name == "" || !utf8.ValidString(name) {
+			return object{}, fmt.Errorf("%q in the key is no name", name)
+		}
+	}
+	o.name = strings.Join(parts[l.ids:], "/")
+	return o, nil
 }
 
 // parseID takes only what Milvus writes, so that no two keys are one object.
@@ -136,14 +157,6 @@ func parseID(s string) (int64, error) {
 		return 0, fmt.Errorf("%q in the key is no id", s)
 	}
 	return id, nil
-}
-
-// parseName takes one element, which Milvus's names are.
-func parseName(s string) (string, error) {
-	if s == "" || strings.Contains(s, "/") {
-		return "", fmt.Errorf("%q in the key is no name", s)
-	}
-	return s, nil
 }
 
 // tombstone is what Milvus writes in place of deleting a key; a garbage collection of its own deletes the key later.

@@ -15,11 +15,16 @@ func TestParseKey(t *testing.T) {
 		"querycoord-collection-loadinfo/7":                      {kindLoad, noDatabase, 7, ""},
 		"querycoord-partition-loadinfo/7/8":                     {kindPartitionLoad, 7, 8, ""},
 		"queryCoord-ResourceGroup/a":                            {}, "querycoord-replica/7/9": {},
-		"root-coord/database/aliases/1/a":  {kindAlias, 1, 0, "a"},
-		"root-coord/aliases/7":             {kindAlias, noDatabase, 0, "7"},
-		"root-coord/collection-alias/a":    {},
-		"root-coord/credential/users/root": {},
-		"":                                 {},
+		"root-coord/database/aliases/1/a":                           {kindAlias, 1, 0, "a"},
+		"root-coord/aliases/7":                                      {kindAlias, noDatabase, 0, "7"},
+		"root-coord/collection-alias/a":                             {},
+		"root-coord/credential/users/root":                          {kindUser, noDatabase, 0, "root"},
+		"root-coord/credential/roles/7":                             {kindRole, noDatabase, 0, "7"},
+		"root-coord/credential/user-role-mapping/u/r":               {kindMember, noDatabase, 0, "u/r"},
+		"root-coord/credential/grantee-privileges/r/Collection/*.*": {kindGrantee, noDatabase, 0, "r/Collection/*.*"},
+		"root-coord/credential/grantee-id/e0/PrivilegeInsert":       {kindPrivilege, noDatabase, 0, "e0/PrivilegeInsert"},
+		"root-coord/credential/privilege-groups/g":                  {},
+		"": {},
 	} {
 		if got, err := parseKey(key); err != nil || got != want {
 			t.Errorf("parseKey(%q) = %v, %v, want %v", key, got, err, want)
@@ -30,6 +35,9 @@ func TestParseKey(t *testing.T) {
 		"root-coord/database/db-info/1/2", "root-coord/database/collection-info/1", "root-coord/database/collection-info/1/", "root-coord/fields//1", "root-coord/fields/1/2/3",
 		"root-coord/partitions/9223372036854775808/1",
 		"field-index/7", "querycoord-collection-loadinfo/7/8", "querycoord-partition-loadinfo/7", "root-coord/aliases/", "root-coord/aliases/1/a", "root-coord/database/aliases/a", "root-coord/database/aliases/1/", "root-coord/database/aliases/x/a",
+		"root-coord/credential/users/", "root-coord/credential/users/a/b", "root-coord/credential/users/\xff", "root-coord/credential/roles/", "root-coord/credential/user-role-mapping/u",
+		"root-coord/credential/user-role-mapping/u/", "root-coord/credential/user-role-mapping/u/r/x", "root-coord/credential/grantee-privileges/r/Collection",
+		"root-coord/credential/grantee-privileges/r//a.b", "root-coord/credential/grantee-privileges/r/Collection/a/b", "root-coord/credential/grantee-id/e0",
 	} {
 		if o, err := parseKey(key); err == nil {
 			t.Errorf("parseKey(%q) = %v, want an error", key, o)
@@ -42,6 +50,7 @@ func FuzzParseKey(f *testing.F) {
 	for _, l := range layouts() {
 		f.Add(l.folder + "1")
 		f.Add(l.folder + "1/2")
+		f.Add(l.folder + "1/2/3")
 	}
 	f.Fuzz(func(t *testing.T, key string) {
 		o, err := parseKey(key)
@@ -49,14 +58,14 @@ func FuzzParseKey(f *testing.F) {
 			return
 		}
 		for _, l := range layouts() {
-			if l.kind != o.kind || (l.elements == 2) != (o.parent != noDatabase) {
+			if l.kind != o.kind || (l.ids == 2 || l.ids+l.names == 2 && l.ids == 1) != (o.parent != noDatabase) {
 				continue
 			}
 			back := l.folder
-			if l.elements == 2 {
+			if o.parent != noDatabase {
 				back += itoa(o.parent) + "/"
 			}
-			if l.named {
+			if l.names > 0 {
 				back += o.name
 			} else {
 				back += itoa(o.id)

@@ -23,12 +23,13 @@ type model struct {
 	prefix  string
 	records map[int64]*record // by collection
 	aliases map[object]*Alias // by key; nil for one that can't be read
+	access  access
 	last    *View
 }
 
 func newModel(prefix string) *model {
-	return &model{prefix: prefix, records: map[int64]*record{}, aliases: map[object]*Alias{}, last: &View{
-		Databases: map[int64]*Database{}, Collections: map[int64]*Collection{}, Aliases: map[AliasKey]*Alias{}, prefix: prefix,
+	return &model{prefix: prefix, records: map[int64]*record{}, aliases: map[object]*Alias{}, access: newAccess(), last: &View{
+		Databases: map[int64]*Database{}, Collections: map[int64]*Collection{}, Aliases: map[AliasKey]*Alias{}, Access: &Access{}, prefix: prefix,
 	}}
 }
 
@@ -57,7 +58,8 @@ type edit struct {
 
 	ownDatabases, ownCollections, ownAliases, ownUnreadable bool
 
-	touched map[int64]struct{} // collections that have to be made anew
+	touched  map[int64]struct{} // collections that have to be made anew
+	accessed bool               // what is about users and roles has to be made anew
 }
 
 func (m *model) edit() *edit {
@@ -76,6 +78,8 @@ func (e *edit) add(c change) {
 			err = e.database(o, c)
 		case kindAlias:
 			err = e.alias(o, c)
+		case kindUser, kindRole, kindMember, kindGrantee, kindPrivilege:
+			err = e.access(o, c)
 		default:
 			err = e.part(o, c)
 		}
@@ -94,6 +98,9 @@ func (e *edit) finish(rev int64) *View {
 		if r.empty() {
 			delete(e.m.records, id)
 		}
+	}
+	if e.accessed {
+		e.view.Access = e.m.access.build()
 	}
 	v := e.view
 	v.Revision = rev

@@ -270,7 +270,17 @@ func randomChange(r *rand.Rand) change {
 	state := r.IntN(4)
 	name := "n" + strconv.Itoa(r.IntN(3))
 	var c change
-	switch r.IntN(16) {
+	switch r.IntN(21) {
+	case 16:
+		c = put(catalogtest.UserKey(name), []byte("{}"))
+	case 17:
+		c = put(catalogtest.RoleKey(name), []byte{})
+	case 18:
+		c = put(catalogtest.MemberKey("n1", name), []byte{})
+	case 19:
+		c = put(catalogtest.GranteeKey(name, "Collection", "d.c"), []byte("id"+strconv.Itoa(r.IntN(2))))
+	case 20:
+		c = put(catalogtest.PrivilegeKey("id"+strconv.Itoa(r.IntN(2)), "PrivilegeInsert"), []byte("root"))
 	case 0:
 		c = put(catalogtest.DatabaseKey(db), catalogtest.Database(db, name, state, 1))
 	case 1:
@@ -355,6 +365,7 @@ func FuzzModel(f *testing.F) {
 		}
 	}
 	f.Add("root-coord/fields/10/100", []byte("junk"), true)
+	f.Add(catalogtest.GranteeKey("r", "Collection", "c"), []byte("id/1"), false)
 	f.Fuzz(func(t *testing.T, key string, value []byte, gone bool) {
 		m := newModel("p/")
 		apply(m, 1, append(orders(0), put(catalogtest.CollectionKey(1, 40), catalogtest.Named(40, 1, "other", 0).Value()))...)

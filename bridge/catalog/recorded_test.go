@@ -53,6 +53,25 @@ func readEvents(t testing.TB, recording string) []event {
 	return out
 }
 
+// accessText says what an Access holds, a line each.
+func accessText(a *Access) string {
+	var lines []string
+	for u := range a.Users {
+		lines = append(lines, fmt.Sprintf("  user %q\n", u))
+	}
+	for r := range a.Roles {
+		lines = append(lines, fmt.Sprintf("  role %q\n", r))
+	}
+	for m := range a.Members {
+		lines = append(lines, fmt.Sprintf("  member %q\n", m))
+	}
+	for g := range a.Grants {
+		lines = append(lines, fmt.Sprintf("  grant %q\n", g))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "")
+}
+
 // text is all that a View says, in an order.
 func text(v *View) string {
 	var b strings.Builder
@@ -91,6 +110,7 @@ func text(v *View) string {
 		a := v.Aliases[key]
 		fmt.Fprintf(&b, "  alias %v %q of %d in %d %s %d\n", key, a.Name, a.CollectionID, a.DatabaseID, a.State, a.Created)
 	}
+	b.WriteString(accessText(v.Access))
 	for _, key := range slices.Sorted(maps.Keys(v.Unreadable)) {
 		fmt.Fprintf(&b, "  unreadable %s\n", key)
 	}

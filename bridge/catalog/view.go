@@ -17,6 +17,7 @@ type View struct {
 	Databases   map[int64]*Database
 	Collections map[int64]*Collection
 	Aliases     map[AliasKey]*Alias
+	Access      *Access // never nil; the same until something of it changes
 	// Unreadable says, by etcd key, what could not be decoded. The object, and for a key of a field or a function the
 	// collection, is left out of the view; but it is not gone, see CollectionGone. Nil as a rule.
 	Unreadable map[string]error

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -202,7 +203,7 @@ func (p *printer) unmet(all []control.UnmetView) {
 	p.line("")
 	p.row("  REFUSED", "OF", "CODE", "WHY", "WHAT TO DO")
 	for _, u := range all {
-		p.row("  "+string(u.Kind), strings.Trim(u.Database+"."+u.Collection, "."), u.Code, u.Why, u.Do)
+		p.row("  "+string(u.Kind), cmp.Or(strings.Trim(u.Database+"."+u.Collection, "."), u.Setting), u.Code, u.Why, u.Do)
 	}
 }
 

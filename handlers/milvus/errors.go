@@ -49,6 +49,10 @@ const (
 	CodeNoPartition = "KS-P-NOPARTITION"
 	// CodeNoAlias: the alias is not on the target. Permanent.
 	CodeNoAlias = "KS-P-NOALIAS"
+	// CodeNoUser: a user that is to have a role is not on the target. Permanent.
+	CodeNoUser = "KS-P-NOUSER"
+	// CodeNoRole: a role that is to be had or granted something is not on the target. Permanent.
+	CodeNoRole = "KS-P-NOROLE"
 	// CodeNoIndex: a collection can't be loaded, because a vector field has no index on the target. Permanent.
 	CodeNoIndex = "KS-P-NOINDEX"
 	// CodeNameTaken: the name is that of something else on the target, a collection or an alias. Permanent.

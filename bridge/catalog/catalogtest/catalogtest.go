@@ -67,6 +67,27 @@ func AliasKey(db int64, name string) string {
 // LegacyAliasKey is the key that an alias had before Milvus 2.2.9.
 func LegacyAliasKey(name string) string { return "root-coord/aliases/" + name }
 
+// UserKey is the key of a user.
+func UserKey(name string) string { return "root-coord/credential/users/" + name }
+
+// RoleKey is the key of a role, whose value is empty.
+func RoleKey(name string) string { return "root-coord/credential/roles/" + name }
+
+// MemberKey is the key that says that a user has a role. Its value is empty.
+func MemberKey(user, role string) string {
+	return "root-coord/credential/user-role-mapping/" + user + "/" + role
+}
+
+// GranteeKey is the key of what a role may do with an object, "database.name". Its value is an id.
+func GranteeKey(role, typ, object string) string {
+	return "root-coord/credential/grantee-privileges/" + role + "/" + typ + "/" + object
+}
+
+// PrivilegeKey is the key of one privilege under the id of a GranteeKey. Its value is the user who granted it.
+func PrivilegeKey(id, privilege string) string {
+	return "root-coord/credential/grantee-id/" + id + "/" + privilege
+}
+
 // IndexKey is the key of a collection's index.
 func IndexKey(collection, id int64) string { return fmt.Sprintf("field-index/%d/%d", collection, id) }
 
