@@ -25,7 +25,7 @@ const (
 	keyError      = "error"
 )
 
-// Config is what one bridge of one task needs. Every field but Log and Metrics must be set.
+// Config is what one bridge of one task needs. Every field but Log, Metrics and Secret must be set.
 type Config struct {
 	JS      natsjs.JetStream
 	KV      natsjs.KeyValue // jetstream.BucketLedger: the ledger and the resume points
@@ -38,6 +38,7 @@ type Config struct {
 	Log     *slog.Logger
 	Metrics *Metrics
 	Publish jetstream.PublisherConfig // Task, Holder, Epoch and Log are filled in
+	Secret  *jetstream.SecretKey      // seals passwords; nil: none are published
 }
 
 // Meta is the source's catalogue as a bridge uses it; *catalog.Catalog is one. All methods are safe for concurrent use.
@@ -165,7 +166,7 @@ func (b *Bridge) restore(ctx context.Context, saved *saver, pub *jetstream.Publi
 		channels: map[string]*channel{}, sums: map[sumKey]uint64{}, foreign: newForeign(),
 		odd: map[commonpb.MsgType]bool{}, wake: make(chan struct{}, 1), blocked: map[string]string{}, settled: map[int64]*catalog.Collection{},
 		park:   func(ctx context.Context, p jetstream.Parked) error { return jetstream.Park(ctx, b.cfg.JS, p) },
-		rowSum: b.rowSum, lastOf: b.lastPosition,
+		rowSum: b.rowSum, lastOf: b.lastPosition, secret: b.cfg.Secret,
 		opened: func(ctx context.Context) error { return saved.begin(ctx, b.progress.resumes()) },
 	}
 	b.progress.dirty()

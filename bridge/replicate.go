@@ -2,10 +2,12 @@ package bridge
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"regexp"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/milvus-io/milvus-proto/go-api/v2/commonpb"
 	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
 	"google.golang.org/protobuf/proto"
@@ -16,7 +18,7 @@ import (
 
 // A Milvus's proxies also say what was asked of them on a channel of their own, <cluster>-replicate-msg: the requests
 // themselves, one a message, without time ticks, and not at all where sending failed (milvus-wire.md, section 3; seen on 2.3.5, which
-// says flushes only). Most of it stands in etcd, which is the authority and as prompt. What stands nowhere else is taken from here: flushes.
+// says flushes only). Most of it stands in etcd, which is the authority and as prompt. What stands nowhere else is taken from here: flushes and passwords.
 // A source that has no such channel is as good: its reader waits for one, creates none, and nothing waits for it.
 
 // sideChannel is the source's replicate channel as a task reads it.
@@ -83,7 +85,7 @@ func (c *sideChannel) read(ctx context.Context, behind mq.Position, s *sequencer
 		if _, gap := asGap(err); !gap || ctx.Err() != nil {
 			return ctx.Err() // a position that can't be read: nothing depends on this channel
 		}
-		s.log.Warn("flushes may be missing on the targets", keyChannel, c.name, keyError, err)
+		s.log.Warn("flushes, and passwords of users, may be missing on the targets", keyChannel, c.name, keyError, err)
 		behind = ""
 	}
 }
@@ -142,22 +144,83 @@ func (c *sideChannel) publish(ctx context.Context, s *sequencer, m *mq.Message) 
 		return false, nil
 	}
 	s.metrics.read.WithLabelValues(s.task.Name, ch.kind.String()).Inc()
-	if ch.kind != commonpb.MsgType_Flush {
-		return false, nil
+	switch ch.kind {
+	case commonpb.MsgType_Flush:
+		var req milvuspb.FlushRequest
+		if c.readable(s, m, &req) {
+			return c.flush(ctx, s, &req, sideMessage{m.Position, ch.ts})
+		}
+	case commonpb.MsgType_CreateCredential:
+		var req milvuspb.CreateCredentialRequest
+		if s.task.RBAC && c.readable(s, m, &req) {
+			return false, c.password(ctx, s, &milvuspb.UpdateCredentialRequest{Username: req.GetUsername(), NewPassword: req.GetPassword()}, sideMessage{m.Position, ch.ts})
+		}
+	case commonpb.MsgType_UpdateCredential:
+		var req milvuspb.UpdateCredentialRequest
+		if s.task.RBAC && c.readable(s, m, &req) {
+			return false, c.password(ctx, s, &req, sideMessage{m.Position, ch.ts})
+		}
 	}
-	var req milvuspb.FlushRequest
-	if err := proto.Unmarshal(m.Payload, &req); err != nil {
-		s.log.Warn("flush can't be read", keyChannel, c.name, "position", string(m.Position), keyError, err)
-		return false, nil
+	return false, nil
+}
+
+// sideMessage is where a message stands, and when it was sent.
+type sideMessage struct {
+	at mq.Position
+	ts uint64
+}
+
+func (c *sideChannel) readable(s *sequencer, m *mq.Message, to proto.Message) bool {
+	err := proto.Unmarshal(m.Payload, to)
+	if err != nil {
+		s.log.Warn("message of the replicate channel can't be read", keyChannel, c.name, "position", string(m.Position), keyError, err)
 	}
-	cols := s.flushed(&req)
+	return err == nil
+}
+
+// password publishes a user's password, sealed. Without a key it does not; the user is made from the target's users_file then, or
+// said to have no password.
+func (c *sideChannel) password(ctx context.Context, s *sequencer, req *milvuspb.UpdateCredentialRequest, m sideMessage) error {
+	if req.GetUsername() == userRoot {
+		return nil
+	}
+	if s.secret == nil {
+		s.log.Warn("a user's password is not replicated: give the bridge and the workers KITESTREAM_SECRET_KEY_FILE", "user", req.GetUsername())
+		return nil
+	}
+	body, err := proto.Marshal(&milvuspb.UpdateCredentialRequest{
+		Username: req.GetUsername(), OldPassword: s.sealed(req.GetOldPassword()), NewPassword: s.sealed(req.GetNewPassword()),
+	})
+	if err != nil {
+		return err
+	}
+	return s.pub.Publish(ctx, &jetstream.Event{
+		ID:   fmt.Sprintf("%s:%d:%016x", jetstream.UpdateCredential, m.ts, xxhash.Sum64String(req.GetUsername())),
+		Kind: jetstream.UpdateCredential, TS: m.ts, Channel: c.name, Lane: jetstream.SettingsLane, Position: string(m.at), Source: s.task.Source, Body: body,
+	})
+}
+
+// sealed seals a password, which is in base64 in a request; no password stays none.
+func (s *sequencer) sealed(password string) string {
+	if password == "" {
+		return ""
+	}
+	if plain, err := base64.StdEncoding.DecodeString(password); err == nil {
+		password = string(plain)
+	}
+	return s.secret.Seal(password)
+}
+
+// flush publishes a flush when all rows of before are published.
+func (c *sideChannel) flush(ctx context.Context, s *sequencer, req *milvuspb.FlushRequest, m sideMessage) (wait bool, err error) {
+	cols := s.flushed(req)
 	for _, col := range cols {
-		if !s.allReached(col, ch.ts) {
+		if !s.allReached(col, m.ts) {
 			return true, nil
 		}
 	}
 	for _, col := range cols {
-		if err := c.publishFlush(ctx, s, col, m.Position, ch.ts); err != nil {
+		if err := c.publishFlush(ctx, s, col, m); err != nil {
 			return false, err
 		}
 	}
@@ -184,15 +247,15 @@ func (s *sequencer) flushed(req *milvuspb.FlushRequest) (out []*ledgerCollection
 	return out
 }
 
-func (c *sideChannel) publishFlush(ctx context.Context, s *sequencer, col *ledgerCollection, at mq.Position, ts uint64) error {
+func (c *sideChannel) publishFlush(ctx context.Context, s *sequencer, col *ledgerCollection, m sideMessage) error {
 	body, err := proto.Marshal(&milvuspb.FlushRequest{DbName: col.Database, CollectionNames: []string{col.Name}})
 	if err != nil {
 		return err
 	}
 	return s.pub.Publish(ctx, &jetstream.Event{
-		ID: fmt.Sprintf("%s:%d", schemaID(jetstream.Flush, col.ID), ts), Kind: jetstream.Flush, TS: ts, Channel: c.name, Lane: jetstream.AllLanes,
+		ID: fmt.Sprintf("%s:%d", schemaID(jetstream.Flush, col.ID), m.ts), Kind: jetstream.Flush, TS: m.ts, Channel: c.name, Lane: jetstream.AllLanes,
 		Database: col.Database, DatabaseID: col.DatabaseID, Collection: col.Name, CollectionID: col.ID,
-		Position: string(at), Source: s.task.Source, Body: body,
+		Position: string(m.at), Source: s.task.Source, Body: body,
 	})
 }
 

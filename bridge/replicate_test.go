@@ -1,11 +1,14 @@
 package bridge_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/milvus-io/milvus-proto/go-api/v2/commonpb"
 	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
 	"google.golang.org/protobuf/proto"
 
@@ -64,5 +67,69 @@ func TestFlushOnce(t *testing.T) {
 	})
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("flushes at %v, want %v (and not %d), %v", got, want, old, err)
+	}
+}
+
+// TestPasswords has users made and changed on the replicate channel: their passwords are published sealed, for a task that
+// asks for users and a bridge that has a key, and for no other.
+func TestPasswords(t *testing.T) {
+	key := jetstream.SecretKey{7}
+	for name, tc := range map[string]struct {
+		rbac   bool
+		secret *jetstream.SecretKey
+		want   []string
+	}{
+		"with_a_key": {true, &key, []string{"ann  first", "ann first second", "bob  plain"}},
+		"no_key":     {true, nil, nil},
+		"no_users":   {false, &key, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := jetstreamtest.Run(t)
+			js := srv.JetStream()
+			h := newHistory(5, 300)
+			h.queue[simSide], h.written[simSide] = nil, nil
+			meta := newSimMeta(h, h.ts, 0)
+			h.ts += 50 << 18
+			say := func(m proto.Message) { h.append(simSide, stamped{ts: h.ts, raw: must(proto.Marshal(m))}) }
+			coded := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+			say(&milvuspb.CreateCredentialRequest{Base: base(commonpb.MsgType_CreateCredential, 1, h.ts), Username: "ann", Password: coded("first")})
+			say(&milvuspb.CreateCredentialRequest{Base: base(commonpb.MsgType_CreateCredential, 2, h.ts+1), Username: "root", Password: coded("never")})
+			say(&milvuspb.UpdateCredentialRequest{Base: base(commonpb.MsgType_UpdateCredential, 3, h.ts+2), Username: "ann", OldPassword: coded("first"), NewPassword: coded("second")})
+			say(&milvuspb.CreateCredentialRequest{Base: base(commonpb.MsgType_CreateCredential, 4, h.ts+3), Username: "bob", Password: "plain"})
+			h.tick(h.ts)
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			if err := jetstream.Setup(ctx, js, 1); err != nil {
+				t.Fatal(err)
+			}
+			sim := simulation{srv: srv, meta: meta, secret: tc.secret, spec: jetstream.TaskSpec{Name: "users", Source: "default", Lanes: 2, RBAC: tc.rbac,
+				Select: []jetstream.Selection{{Database: "*", Collections: []string{"*"}}}, Targets: []jetstream.TargetSpec{{Name: "t", URI: "http://127.0.0.1:1"}}}}
+			sim.killAt(ctx, t, 1, 1<<40)
+			meta.shown(h.ts + 10)
+			sim.killAt(ctx, t, 2, 1<<40)
+			sim.finish(ctx, t, 3)
+			var got []string
+			err := jetstream.Scan(ctx, js, "users", nil, 0, func(e *jetstream.Event) error {
+				if e.Kind != jetstream.UpdateCredential {
+					return nil
+				}
+				var body milvuspb.UpdateCredentialRequest
+				if err := proto.Unmarshal(e.Body, &body); err != nil {
+					return err
+				}
+				old, text := "", must(key.Open(body.GetNewPassword()))
+				if body.GetOldPassword() != "" {
+					old = must(key.Open(body.GetOldPassword()))
+				}
+				if bytes.Contains(e.Body, []byte(text)) || e.Lane != jetstream.SettingsLane {
+					t.Errorf("event %s on lane %d: %q", e.ID, e.Lane, e.Body)
+				}
+				got = append(got, body.GetUsername()+" "+old+" "+text)
+				return nil
+			})
+			if err != nil || !slices.Equal(got, tc.want) {
+				t.Errorf("passwords %q, want %q, %v", got, tc.want, err)
+			}
+		})
 	}
 }

@@ -50,7 +50,8 @@ type sequencer struct {
 
 	startSide func(c *sideChannel, behind mq.Position) // runs the replicate channel's reader
 	lastOf    func(ctx context.Context, channel string) (mq.Position, error)
-	side      *sideChannel // nil: not read yet
+	side      *sideChannel         // nil: not read yet
+	secret    *jetstream.SecretKey // nil: passwords are not published
 
 	channels map[string]*channel
 	sums     map[sumKey]uint64

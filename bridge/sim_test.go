@@ -159,9 +159,10 @@ func simulate(t *testing.T, srv *jetstreamtest.Server, seed uint64) {
 
 // simulation is a history's source with a NATS server.
 type simulation struct {
-	srv  *jetstreamtest.Server
-	meta *simMeta
-	spec jetstream.TaskSpec
+	srv    *jetstreamtest.Server
+	meta   *simMeta
+	spec   jetstream.TaskSpec
+	secret *jetstream.SecretKey
 }
 
 func (s simulation) bridge(t *testing.T, nc *nats.Conn, epoch uint64) *bridge.Bridge {
@@ -170,7 +171,7 @@ func (s simulation) bridge(t *testing.T, nc *nats.Conn, epoch uint64) *bridge.Br
 	ctx := t.Context()
 	return bridge.New(bridge.Config{JS: js, KV: must(js.KeyValue(ctx, jetstream.BucketLedger)), Status: must(js.KeyValue(ctx, jetstream.BucketStatus)),
 		Meta: s.meta, Queue: &simQueue{s.meta.h, s.meta}, Task: &jetstream.Task{Spec: s.spec, ID: "1"}, Holder: "sim", Epoch: epoch,
-		Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Secret: s.secret})
 }
 
 // killAt runs a bridge until the stream holds so many events more, and then cuts it off as kill -9 would.

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
@@ -27,6 +28,39 @@ func createCredential(t Access, spec jetstream.TargetSpec) definition {
 			return password, nil
 		})
 	}
+}
+
+// updateCredential gives a user the source's password, which the bridge has sealed.
+func updateCredential(t Access, secret *jetstream.SecretKey) definition {
+	return func(ctx context.Context, e *jetstream.Event) error {
+		req := &milvuspb.UpdateCredentialRequest{}
+		if err := read(e, req); err != nil {
+			return err
+		}
+		old, err := opened(secret, req.GetOldPassword())
+		if err != nil {
+			return permanent(CodeNoPassword, fmt.Errorf("the password of user %q: %w", req.GetUsername(), err))
+		}
+		password, err := opened(secret, req.GetNewPassword())
+		if err != nil {
+			return permanent(CodeNoPassword, fmt.Errorf("the password of user %q: %w", req.GetUsername(), err))
+		}
+		return t.SetPassword(ctx, req.GetUsername(), old, password)
+	}
+}
+
+func opened(secret *jetstream.SecretKey, sealed string) (string, error) {
+	if sealed == "" {
+		return "", nil
+	}
+	if secret == nil {
+		return "", errors.New("it is sealed: give this worker the KITESTREAM_SECRET_KEY_FILE that the bridge has, then resume the task")
+	}
+	text, err := secret.Open(sealed)
+	if err != nil {
+		return "", fmt.Errorf("%w: give this worker the KITESTREAM_SECRET_KEY_FILE that the bridge has, then resume the task", err)
+	}
+	return text, nil
 }
 
 func deleteCredential(t Access) definition {

@@ -132,9 +132,36 @@ func TestNoPassword(t *testing.T) {
 	})
 }
 
+// TestSealedPassword has a user's password arrive with the worker that has the key; for one that has not, or another one, it is unmet.
+func TestSealedPassword(t *testing.T) {
+	mine, other := jetstream.SecretKey{1}, jetstream.SecretKey{2}
+	update := accessEvent(t, jetstream.UpdateCredential, &milvuspb.UpdateCredentialRequest{Username: "ann", OldPassword: mine.Seal("hidden old"), NewPassword: mine.Seal("hidden new")})
+	created := accessEvent(t, jetstream.UpdateCredential, &milvuspb.UpdateCredentialRequest{Username: "bob", NewPassword: mine.Seal("hidden bob")})
+	var said []string
+	target := &fake{SettingFunc: func(_ context.Context, method string, _ handlers.Ref, what any) error {
+		said = append(said, method+" "+strings.Join(what.([]string), ","))
+		return nil
+	}}
+	for _, key := range []*jetstream.SecretKey{nil, &other} {
+		r := newHandlers(t, target, handlers.Options{Secret: key}).Apply(t.Context(), []*jetstream.Event{update, created})
+		if r.Err != nil || len(r.Unmet) != 2 || len(said) != 0 {
+			t.Fatalf("without the key: %+v, %v", r, said)
+		}
+		for _, u := range r.Unmet {
+			if u.Code != handlers.CodeNoPassword || !strings.Contains(u.Err.Error(), "KITESTREAM_SECRET_KEY_FILE") || strings.Contains(u.Err.Error(), "hidden") {
+				t.Errorf("unmet for %s: %v", u.Code, u.Err)
+			}
+		}
+	}
+	mustApply(t, newHandlers(t, target, handlers.Options{Secret: &mine}), update, created)
+	if want := []string{"SetPassword ann,hidden old,hidden new", "SetPassword bob,,hidden bob"}; !reflect.DeepEqual(said, want) {
+		t.Errorf("calls %q, want %q", said, want)
+	}
+}
+
 // TestUnreadableAccess has a body that no version can read be unmet, and stop nothing.
 func TestUnreadableAccess(t *testing.T) {
-	for _, kind := range []jetstream.Kind{jetstream.CreateCredential, jetstream.DeleteCredential, jetstream.CreateRole, jetstream.DropRole,
+	for _, kind := range []jetstream.Kind{jetstream.CreateCredential, jetstream.UpdateCredential, jetstream.DeleteCredential, jetstream.CreateRole, jetstream.DropRole,
 		jetstream.OperateUserRole, jetstream.OperatePrivilege} {
 		e := accessEvent(t, kind, &milvuspb.DropRoleRequest{})
 		e.Body = []byte{0xff}

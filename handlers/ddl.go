@@ -16,7 +16,7 @@ import (
 type definition func(ctx context.Context, e *jetstream.Event) error
 
 // table is the definition for each kind of event that is not about rows.
-func table(t Target, spec jetstream.TargetSpec) map[jetstream.Kind]definition {
+func table(t Target, o Options) map[jetstream.Kind]definition {
 	return map[jetstream.Kind]definition{
 		jetstream.CreateDatabase:   createDatabase(t),
 		jetstream.DropDatabase:     dropDatabase(t),
@@ -42,7 +42,8 @@ func table(t Target, spec jetstream.TargetSpec) map[jetstream.Kind]definition {
 		jetstream.LoadPartitions:    loadPartitions(t),
 		jetstream.ReleasePartitions: releasePartitions(t),
 
-		jetstream.CreateCredential: createCredential(t, spec),
+		jetstream.CreateCredential: createCredential(t, targetSpec(o)),
+		jetstream.UpdateCredential: updateCredential(t, o.Secret),
 		jetstream.DeleteCredential: deleteCredential(t),
 		jetstream.CreateRole:       createRole(t),
 		jetstream.DropRole:         dropRole(t),

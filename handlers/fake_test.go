@@ -196,6 +196,10 @@ func (f *fake) CreateUser(ctx context.Context, name string, password func() (str
 	return f.setting(ctx, "CreateUser", handlers.Ref{}, []string{name, p})
 }
 
+func (f *fake) SetPassword(ctx context.Context, name, old, password string) error {
+	return f.setting(ctx, "SetPassword", handlers.Ref{}, []string{name, old, password})
+}
+
 func (f *fake) DropUser(ctx context.Context, name string) error {
 	return f.setting(ctx, "DropUser", handlers.Ref{}, []string{name})
 }

@@ -49,7 +49,7 @@ func New(target Target, o Options) (*Handlers, error) {
 		target: target,
 		o:      o,
 		m:      o.Metrics,
-		table:  table(target, targetSpec(o)),
+		table:  table(target, o),
 		slots:  make(chan struct{}, o.Concurrency),
 		pace:   newPace(o.MaxRows),
 		waits:  &waits{log: log, onWait: o.OnWait, onResume: o.OnResume},

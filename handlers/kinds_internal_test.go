@@ -1,7 +1,6 @@
 package handlers
 
 import (
-	"slices"
 	"testing"
 	"time"
 
@@ -20,8 +19,8 @@ func TestEveryKindHasADefinition(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	without := []jetstream.Kind{jetstream.UpdateCredential} // no bridge publishes it: etcd has no password
-	for _, k := range jetstream.Kinds() {
+	const later jetstream.Kind = "of_a_later_version"
+	for _, k := range append(jetstream.Kinds(), later) {
 		if _, ok := h.table[k]; ok || k.Rows() {
 			continue
 		}
@@ -30,7 +29,7 @@ func TestEveryKindHasADefinition(t *testing.T) {
 		if passed != (k == jetstream.Fence) {
 			t.Errorf("an event of kind %s, which has no definition, ends in %+v", k, r)
 		}
-		if k != jetstream.Fence && !slices.Contains(without, k) {
+		if k != jetstream.Fence && k != later {
 			t.Errorf("kind %s has no definition", k)
 		}
 	}

@@ -18,6 +18,9 @@ type Options struct {
 	// everything is applied.
 	Spec jetstream.TaskSpec
 
+	// Secret opens the passwords on the stream. Default: none are there that matter.
+	Secret *jetstream.SecretKey
+
 	// MaxRows is how many rows or keys one call carries at most. Default 5,000. Larger calls gain little and time out
 	// sooner.
 	MaxRows int

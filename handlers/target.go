@@ -146,6 +146,9 @@ type Access interface {
 	// CreateUser makes the user, with the password that it asks for only then. One that is there already keeps its own. An
 	// error of password is returned as it is.
 	CreateUser(ctx context.Context, name string, password func() (string, error)) error
+	// SetPassword makes the user with the password, or gives the user another one instead of the old. If the old one is not the
+	// target's, or not known and so empty, the user keeps its own, which is a Permanent error unless there is no old one.
+	SetPassword(ctx context.Context, name, old, password string) error
 	// DropUser removes the user, with its roles. One that is gone already is fine.
 	DropUser(ctx context.Context, name string) error
 	// CreateRole makes the role. One that is there already is fine.

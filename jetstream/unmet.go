@@ -177,6 +177,19 @@ func (s *Unmets) MarkRetry(ctx context.Context, setting string) error {
 	})
 }
 
+// MarkRetries asks for all settings to be tried again that were refused with a code.
+func (s *Unmets) MarkRetries(ctx context.Context, code string) error {
+	for _, u := range s.List() {
+		if u.Code != code || u.Retry {
+			continue
+		}
+		if err := s.MarkRetry(ctx, u.Setting); err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
 // RefusedAgain says that a retry was in vain.
 func (s *Unmets) RefusedAgain(ctx context.Context, setting, code, reason string) error {
 	return s.alter(ctx, setting, func(rec *Unmet, there bool) (verdict, error) {

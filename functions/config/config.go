@@ -108,6 +108,10 @@ type Config struct {
 	// SourceMilvusToken logs in there: "user:password" or an API key. It is never logged.
 	SourceMilvusToken Secret `envconfig:"KITESTREAM_SOURCE_MILVUS_TOKEN" roles:"up bridge" unit:"user:password" desc:"login for the source's API; may be empty"`
 
+	// SecretKeyFile holds the key that seals users' passwords on the stream, 32 bytes in base64. Bridges and workers need the
+	// same one. Without it passwords that a source tells of are not published. It is read at the start.
+	SecretKeyFile string `envconfig:"KITESTREAM_SECRET_KEY_FILE" roles:"up bridge worker" unit:"file" desc:"key that seals users' passwords ('openssl rand -base64 32'), the same for bridges and workers; empty: passwords are not carried"`
+
 	// MetricsAddr is where /metrics, /healthz and /readyz are. Empty: nowhere. Port 0 takes a free one. A port in use is
 	// an error at the start, so several processes on one machine need one each.
 	MetricsAddr string `envconfig:"KITESTREAM_METRICS_ADDR" roles:"up bridge worker control" default:"127.0.0.1:9464" unit:"host:port" desc:"where /metrics, /healthz and /readyz are served; empty: off"`

@@ -27,7 +27,7 @@ import (
 // lookRound is how often a host looks for work even if nothing tells it to.
 const lookRound = 500 * time.Millisecond
 
-// BridgesConfig is what a process needs to run bridges for one source. Every field must be set.
+// BridgesConfig is what a process needs to run bridges for one source. Every field but Secret must be set.
 type BridgesConfig struct {
 	NC      *nats.Conn
 	JS      natsjs.JetStream
@@ -41,6 +41,7 @@ type BridgesConfig struct {
 	Log     *slog.Logger
 	Metrics *bridge.Metrics
 	Publish jetstream.PublisherConfig
+	Secret  *jetstream.SecretKey // seals passwords; may be nil
 }
 
 // Bridges runs the bridges of a source's tasks.
@@ -182,7 +183,7 @@ func (h *Bridges) hold(ctx context.Context, t *jetstream.Task, lease *jetstream.
 func (h *Bridges) runOne(ctx context.Context, t *jetstream.Task, lease *jetstream.Lease) error {
 	b := bridge.New(bridge.Config{
 		JS: h.cfg.JS, KV: h.cfg.Buckets.Ledger, Status: h.cfg.Buckets.Status, Meta: h.cfg.Catalog, Queue: h.cfg.Queue,
-		Task: t, Holder: h.cfg.Holder, Epoch: lease.Epoch(), Log: h.cfg.Log, Metrics: h.cfg.Metrics, Publish: h.cfg.Publish,
+		Task: t, Holder: h.cfg.Holder, Epoch: lease.Epoch(), Log: h.cfg.Log, Metrics: h.cfg.Metrics, Publish: h.cfg.Publish, Secret: h.cfg.Secret,
 	})
 	asked, stop := context.WithCancel(ctx)
 	var answers sync.WaitGroup

@@ -17,7 +17,7 @@ import (
 	"kitestream/jetstream"
 )
 
-// LanesConfig is what a process needs to apply lanes. Every field must be set.
+// LanesConfig is what a process needs to apply lanes. Every field but Secret must be set.
 type LanesConfig struct {
 	NC      *nats.Conn
 	JS      natsjs.JetStream
@@ -29,6 +29,7 @@ type LanesConfig struct {
 	Log     *slog.Logger
 	Metrics *Metrics
 	Apply   *handlers.Metrics
+	Secret  *jetstream.SecretKey // opens passwords; may be nil
 }
 
 // Target is a target cluster that is connected to; *milvus.Target is one.

@@ -120,3 +120,20 @@ func (m *model) CreateIndex(_ context.Context, req *milvuspb.CreateIndexRequest)
 func (m *model) DropIndex(_ context.Context, req *milvuspb.DropIndexRequest) error {
 	return m.do(handlers.Ref{Database: req.GetDbName(), Collection: req.GetCollectionName()}, "drop index %s", req.GetIndexName())
 }
+
+var errNoUser = &handlers.Error{Class: handlers.Permanent, Code: "KS-P-NOUSER", Err: errors.New("no such user")}
+
+// SetPassword makes the user, whose log is that of a collection of the name.
+func (m *model) SetPassword(_ context.Context, name, _, _ string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.collections[name] = append(m.collections[name], "password")
+	return nil
+}
+
+func (m *model) SetMember(_ context.Context, req *milvuspb.OperateUserRoleRequest) error {
+	if err := m.do(handlers.Ref{Collection: req.GetUsername()}, "role %s", req.GetRoleName()); err != nil {
+		return errNoUser
+	}
+	return nil
+}

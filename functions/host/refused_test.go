@@ -279,3 +279,15 @@ func TestARefusedSettingIsKept(t *testing.T) {
 		t.Errorf("done: %v", got)
 	}
 }
+
+// A user's role comes before its password does, which the user is made with. When that has come, the role is tried again.
+func TestARoleWaitsForItsUser(t *testing.T) {
+	r := newRefusal(t)
+	r.say(jetstream.OperateUserRole, jetstream.SettingsLane, "", 0, &milvuspb.OperateUserRoleRequest{Username: "ann", RoleName: "writer"})
+	r.until("the role is unmet", func() bool { return len(r.unmets().List()) == 1 })
+	r.say(jetstream.UpdateCredential, jetstream.SettingsLane, "", 0, &milvuspb.UpdateCredentialRequest{Username: "ann"})
+	r.until("the role is given", func() bool { return len(r.unmets().List()) == 0 })
+	if got := r.target.logs("ann"); !slices.Equal(got, []string{"password", "role writer"}) {
+		t.Errorf("done: %v", got)
+	}
+}

@@ -189,7 +189,7 @@ func (t *target) applyAll(ctx context.Context) error {
 
 func (t *target) options() handlers.Options {
 	return handlers.Options{
-		Task: t.task.Spec.Name, Target: t.spec.Name, Spec: t.task.Spec, Until: t.until, Metrics: t.cfg.Apply,
+		Task: t.task.Spec.Name, Target: t.spec.Name, Spec: t.task.Spec, Secret: t.cfg.Secret, Until: t.until, Metrics: t.cfg.Apply,
 		OnWait: func(err *handlers.Error, since time.Time) { t.report.waitingSince(err, since) }, OnResume: t.report.resumed, Log: t.cfg.Log,
 	}
 }

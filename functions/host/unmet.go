@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"kitestream/handlers"
+	"kitestream/handlers/milvus"
 	"kitestream/jetstream"
 )
 
@@ -26,7 +27,10 @@ func (t *target) keepUnmet(ctx context.Context, events []*jetstream.Event, resul
 func (t *target) keepOneUnmet(ctx context.Context, e *jetstream.Event, unmet []handlers.Unmet) error {
 	i := slices.IndexFunc(unmet, func(u handlers.Unmet) bool { return u.Event == e })
 	if i < 0 {
-		return t.unmets.Applied(ctx, e)
+		if err := t.unmets.Applied(ctx, e); err != nil || e.Kind != jetstream.UpdateCredential {
+			return err
+		}
+		return t.unmets.MarkRetries(ctx, milvus.CodeNoUser) // roles came before the password, and so before the user
 	}
 	return t.unmets.Refused(ctx, e, unmet[i].Code, unmet[i].Err.Error())
 }

@@ -18,15 +18,17 @@ import (
 
 // bridgePart runs the bridges of one source.
 type bridgePart struct {
+	secret  *jetstream.SecretKey
 	metrics *bridge.Metrics
 	publish *jetstream.PublisherMetrics
 	reg     prometheus.Registerer
 	catalog atomic.Pointer[catalog.Catalog] // while it is open
 }
 
-func newBridgePart(_ config.Config, reg prometheus.Registerer) (process.Part, error) {
+func newBridgePart(cfg config.Config, reg prometheus.Registerer) (process.Part, error) {
 	m, err := jetstream.NewPublisherMetrics(reg)
-	return &bridgePart{metrics: bridge.NewMetrics(reg), publish: m, reg: reg}, err
+	secret, serr := secretKey(cfg)
+	return &bridgePart{metrics: bridge.NewMetrics(reg), publish: m, reg: reg, secret: secret}, errors.Join(err, serr)
 }
 
 // Name is part of process.Part.
@@ -53,7 +55,7 @@ func (b *bridgePart) Run(ctx context.Context, p *process.Process) (err error) {
 	g.Go(func() error {
 		return host.NewBridges(host.BridgesConfig{
 			NC: p.NC, JS: p.JS, Buckets: p.Buckets, Leases: p.Leases, Tasks: p.Tasks, Source: p.Config.SourceName, Catalog: meta,
-			Queue: queue, Holder: p.Holder, Log: p.Log, Metrics: b.metrics, Publish: jetstream.PublisherConfig{Metrics: b.publish},
+			Queue: queue, Holder: p.Holder, Log: p.Log, Metrics: b.metrics, Publish: jetstream.PublisherConfig{Metrics: b.publish}, Secret: b.secret,
 		}).Run(gctx)
 	})
 	return g.Wait()

@@ -37,14 +37,24 @@ func newWorker() *cobra.Command {
 
 // workerPart applies this process's share of the lanes.
 type workerPart struct {
+	secret  *jetstream.SecretKey
 	metrics *host.Metrics
 	apply   *handlers.Metrics
 	running atomic.Bool
 }
 
-func newWorkerPart(_ config.Config, reg prometheus.Registerer) (process.Part, error) {
+func newWorkerPart(cfg config.Config, reg prometheus.Registerer) (process.Part, error) {
 	m, err := handlers.NewMetrics(reg)
-	return &workerPart{metrics: host.NewMetrics(reg), apply: m}, err
+	secret, serr := secretKey(cfg)
+	return &workerPart{metrics: host.NewMetrics(reg), apply: m, secret: secret}, errors.Join(err, serr)
+}
+
+// secretKey is the key that seals passwords, or nil.
+func secretKey(cfg config.Config) (*jetstream.SecretKey, error) {
+	if cfg.SecretKeyFile == "" {
+		return nil, nil
+	}
+	return jetstream.ReadSecretKey(cfg.SecretKeyFile)
 }
 
 // Name is part of process.Part.
@@ -56,7 +66,7 @@ func (w *workerPart) Run(ctx context.Context, p *process.Process) error {
 	defer w.running.Store(false)
 	return host.NewLanes(host.LanesConfig{
 		NC: p.NC, JS: p.JS, Buckets: p.Buckets, Leases: p.Leases, Tasks: p.Tasks, Connect: openTarget, Holder: p.Holder,
-		Log: p.Log, Metrics: w.metrics, Apply: w.apply,
+		Log: p.Log, Metrics: w.metrics, Apply: w.apply, Secret: w.secret,
 	}).Run(ctx)
 }
 

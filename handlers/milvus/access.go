@@ -25,10 +25,42 @@ func (t *Target) CreateUser(ctx context.Context, name string, password func() (s
 		return err
 	}
 	s, err := t.service.CreateCredential(ctx, &milvuspb.CreateCredentialRequest{
-		Username: name, Password: base64.StdEncoding.EncodeToString([]byte(secret)), // which is what the API takes for encrypted
+		Username: name, Password: encrypted(secret),
 	})
 	return t.unlessUser(ctx, name, true, setting(checkStatus(s, err), access))
 }
+
+// SetPassword makes the user, or changes its password. The target's own rule that the old one has to be given holds.
+func (t *Target) SetPassword(ctx context.Context, name, old, password string) error {
+	found, err := t.hasUser(ctx, name)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return t.CreateUser(ctx, name, func() (string, error) { return password, nil })
+	}
+	if old == "" {
+		return nil
+	}
+	err = t.changePassword(ctx, name, old, password)
+	if !isRefusal(err) || isCode(err, CodeUnsupported, CodeNotAllowed) {
+		return err
+	}
+	if t.changePassword(ctx, name, password, password) == nil {
+		return nil // it has the new one already
+	}
+	return refuse(handlers.CodeNoPassword, "user %q has another password on the target than it had on the source: set it there by hand: %w", name, err)
+}
+
+func (t *Target) changePassword(ctx context.Context, name, from, to string) error {
+	s, err := t.service.UpdateCredential(ctx, &milvuspb.UpdateCredentialRequest{
+		Username: name, OldPassword: encrypted(from), NewPassword: encrypted(to),
+	})
+	return setting(checkStatus(s, err), access)
+}
+
+// encrypted is a password as the API takes it, which calls that so.
+func encrypted(password string) string { return base64.StdEncoding.EncodeToString([]byte(password)) }
 
 // DropUser removes the user if it is there.
 func (t *Target) DropUser(ctx context.Context, name string) error {

@@ -141,6 +141,16 @@ func TestAccess(t *testing.T) {
 	ann := open(t, milvus.Config{URI: server.URI, Token: "ann:first1"})
 	w.must(ann.CreateDatabase(ctx, "anns")) // as an admin may
 
+	// Another password comes instead of the old one, also if it has done so already; not instead of one that nobody knows.
+	twice(func() error { return w.target.SetPassword(ctx, "ann", "first1", "second2") })
+	w.must(open(t, milvus.Config{URI: server.URI, Token: "ann:second2"}).CreateDatabase(ctx, "anns"))
+	wantCode(t, w.target.SetPassword(ctx, "ann", "other3", "third33"), handlers.Permanent, handlers.CodeNoPassword)
+	w.must(w.target.SetPassword(ctx, "ann", "", "third33"))
+	w.must(open(t, milvus.Config{URI: server.URI, Token: "ann:second2"}).CreateDatabase(ctx, "anns"))
+	w.must(w.target.SetPassword(ctx, "eve", "", "fourth4"))
+	equal("users, one made by her password", w.users(), "ann", "eve", "root")
+	w.must(w.target.DropUser(ctx, "eve"))
+
 	twice(func() error { return w.target.SetMember(ctx, memberOf("ann", "admin", remove)) })
 	twice(func() error { return w.target.DropRole(ctx, "writer") }) // which is still granted something in three databases
 	equal("members without the role", w.members())
@@ -205,6 +215,7 @@ func TestLiteAccess(t *testing.T) {
 	w, ctx := newLite(t), t.Context()
 	for name, err := range map[string]error{
 		"user":      w.target.CreateUser(ctx, "x", has("secret12")),
+		"password":  w.target.SetPassword(ctx, "x", "", "secret12"),
 		"drop user": w.target.DropUser(ctx, "x"),
 		"role":      w.target.CreateRole(ctx, "x"),
 		"drop role": w.target.DropRole(ctx, "x"),
