@@ -22,7 +22,7 @@ import (
 const envSeeds = "KITESTREAM_CHURN_SEEDS"
 
 // churnSteps are the operations of one seed: before the task is there, and under it.
-const churnBefore, churnSteps = 12, 40
+const churnBefore, churnSteps = 20, 100
 
 // TestChurn does to the source whatever can be done to it, while processes are killed, and finds the target to be what the
 // source is: every row, every name, every setting.
@@ -78,7 +78,13 @@ func churn(t *testing.T, seed uint64) {
 	kills := 0
 	for range churnSteps {
 		steps(1)
-		if rng.IntN(6) == 0 {
+		if rng.IntN(2) == 0 { // bursts, and moments in which what was done is seen
+			select {
+			case <-time.After(time.Duration(rng.IntN(300)) * time.Millisecond):
+			case <-t.Context().Done():
+			}
+		}
+		if rng.IntN(12) == 0 {
 			i := rng.IntN(len(running))
 			running[i].Kill()
 			running[i] = r.Start(running[i].Verb)

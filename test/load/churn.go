@@ -72,7 +72,7 @@ var operations = []struct {
 }{
 	{2, (*Churn).createDatabase},
 	{1, (*Churn).dropDatabase},
-	{7, (*Churn).createCollection},
+	{12, (*Churn).createCollection},
 	{3, (*Churn).dropCollection},
 	{5, (*Churn).createPartition},
 	{3, (*Churn).dropPartition},
