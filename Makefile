@@ -64,7 +64,7 @@ fuzz: ## every decoder fuzzed for FUZZTIME (5m) each; what breaks one is kept as
 demo: build ## a task from a real Milvus to a real Milvus, compared row by row (KEEP=1 leaves it running)
 	$(GO) run ./test/demo $(if $(KEEP),-keep)
 
-servers: bin/milvus ## install the real servers, once: Milvus by pip (53 MB), Pulsar and Kafka by Maven (300 MB)
+servers: bin/milvus ## install the real servers, once: Milvus and Milvus Lite by pip (170 MB), Pulsar and Kafka by Maven (300 MB)
 	bin/milvus fetch
 
 bin/milvus: $(filter-out %_test.go %.md,$(wildcard test/servers/*.* test/servers/milvus/*.go))

@@ -113,6 +113,9 @@ func (b *Bridge) runParts(ctx context.Context, s *sequencer, saved *saver, pub *
 			return nil
 		})
 	}
+	s.startSide = func(c *sideChannel, behind mq.Position) {
+		readers.Go(func() error { return c.read(front, behind, s) })
+	}
 	for _, c := range s.channels {
 		s.start(c)
 	}
@@ -162,7 +165,7 @@ func (b *Bridge) restore(ctx context.Context, saved *saver, pub *jetstream.Publi
 		channels: map[string]*channel{}, sums: map[sumKey]uint64{}, foreign: newForeign(),
 		odd: map[commonpb.MsgType]bool{}, wake: make(chan struct{}, 1), blocked: map[string]string{}, settled: map[int64]*catalog.Collection{},
 		park:   func(ctx context.Context, p jetstream.Parked) error { return jetstream.Park(ctx, b.cfg.JS, p) },
-		rowSum: b.rowSum,
+		rowSum: b.rowSum, lastOf: b.lastPosition,
 		opened: func(ctx context.Context) error { return saved.begin(ctx, b.progress.resumes()) },
 	}
 	b.progress.dirty()

@@ -95,7 +95,7 @@ func (s *sequencer) lookAgain() {
 
 // ensureDatabase publishes a database's creation unless that has been done. An older one of its name goes first, from which
 // everything had gone by the time ts.
-func (s *sequencer) ensureDatabase(ctx context.Context, v *catalog.View, db *catalog.Database, ts uint64) (wait string, err error) { //nolint:revive // four that are all different
+func (s *sequencer) ensureDatabase(ctx context.Context, v *catalog.View, db *catalog.Database, ts uint64) (wait string, err error) {
 	if db.Name == defaultDatabase || s.ledger.databases[db.ID] != nil {
 		return "", nil
 	}

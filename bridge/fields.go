@@ -51,7 +51,7 @@ func (s *sequencer) alterFields(ctx context.Context, d difference) (int, error) 
 				return 0, err
 			}
 		}
-		err := a.each(func(set []*commonpb.KeyValuePair, gone []string) error {
+		err := a.one(func(set []*commonpb.KeyValuePair, gone []string) error {
 			return s.publishSetting(ctx, jetstream.AlterField, d.col, f.GetFieldID(), &milvuspb.AlterCollectionFieldRequest{
 				DbName: d.col.Database, CollectionName: d.col.Name, FieldName: f.GetName(), Properties: set, DeleteKeys: gone})
 		})

@@ -66,7 +66,7 @@ func (h *history) setting() {
 	if c == nil {
 		return
 	}
-	switch h.rng.IntN(12) {
+	switch h.rng.IntN(13) {
 	case 0:
 		h.renameSome(c)
 	case 1:
@@ -85,6 +85,8 @@ func (h *history) setting() {
 		h.index(c)
 	case 10:
 		h.loadSome(c)
+	case 12:
+		h.flush(c)
 	case 11:
 		c.db.properties.add(h.ts, h.someProperties(c.db.properties.last()))
 	}

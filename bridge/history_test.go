@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/milvus-io/milvus-proto/go-api/v2/commonpb"
+	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
 	"github.com/milvus-io/milvus-proto/go-api/v2/msgpb"
 	"github.com/milvus-io/milvus-proto/go-api/v2/schemapb"
 	"google.golang.org/protobuf/proto"
@@ -179,7 +180,7 @@ func (h *history) makeCollection(db *simDatabase, name string) *simCollection {
 		partitions: map[string]*simPartition{}, rows: map[rowKey]int64{}, forgotten: h.rng.IntN(2) == 0}
 	first := h.rng.IntN(simChannels)
 	for i := range 1 + h.rng.IntN(3) {
-		c.channels = append(c.channels, fmt.Sprintf("dml_%d", (first+i)%simChannels))
+		c.channels = append(c.channels, simChannel((first+i)%simChannels))
 	}
 	p := &simPartition{id: h.id(), name: "_default", created: h.ts}
 	c.partitions[p.name], c.every = p, append(c.every, p)
@@ -395,7 +396,7 @@ func (h *history) send(ch string, m proto.Message) {
 // tick writes what is pending, out of order as several proxies do: all up to T before the tick, and some of the newer.
 func (h *history) tick(t uint64) {
 	for i := range simChannels {
-		ch := fmt.Sprintf("dml_%d", i)
+		ch := simChannel(i)
 		var now, later []stamped
 		for _, s := range h.pending[ch] {
 			if s.ts <= t || h.rng.IntN(2) == 0 {
@@ -411,6 +412,16 @@ func (h *history) tick(t uint64) {
 		}
 		h.append(ch, stamped{ts: t, raw: must(proto.Marshal(&msgpb.TimeTickMsg{Base: base(commonpb.MsgType_TimeTick, 0, t)}))})
 	}
+}
+
+func simChannel(i int) string { return fmt.Sprintf("sim-rootcoord-dml_%d", i) }
+
+// simSide is the source's replicate channel.
+const simSide = "sim-replicate-msg"
+
+func (h *history) flush(c *simCollection) {
+	m := &milvuspb.FlushRequest{Base: base(commonpb.MsgType_Flush, h.id(), h.ts), DbName: c.db.name, CollectionNames: []string{c.name}}
+	h.append(simSide, stamped{ts: h.ts, raw: must(proto.Marshal(m))})
 }
 
 func (h *history) append(ch string, s stamped) {

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"kitestream/bridge/catalog"
+	"kitestream/bridge/mq"
 	"kitestream/jetstream"
 )
 
@@ -22,6 +23,7 @@ type ledger struct {
 	databases   map[int64]*ledgerDatabase
 	collections map[int64]*ledgerCollection
 	aliases     map[catalog.AliasKey]int64 // the collection that the alias names
+	side        *mq.Position               // behind which the replicate channel is read first; nil: not looked at yet
 	stops       map[int64]string           // why collections are stopped of which everything else is to come from the stream
 }
 

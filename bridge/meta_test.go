@@ -44,6 +44,12 @@ func (m *simMeta) see(ts uint64) {
 	}
 }
 
+func (m *simMeta) time() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.now
+}
+
 func (m *simMeta) View() *catalog.View {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -51,6 +51,7 @@ type modelDatabase struct {
 }
 
 type modelCollection struct {
+	flushed    uint64 // time of its last flush
 	id         int64
 	rows       map[string]map[int64]int64 // by partition
 	properties map[string]string
@@ -96,7 +97,11 @@ func (m *model) apply(e *jetstream.Event) {
 	if e.Kind.Setting() {
 		lane = jetstream.SettingsLane
 	}
-	m.must(e.Kind.Rows() || e.Lane == lane && e.Channel == jetstream.CatalogChannel, "is on lane %d of channel %s", e.Lane, e.Channel)
+	channel := jetstream.CatalogChannel
+	if e.Kind == jetstream.Flush {
+		channel = simSide
+	}
+	m.must(e.Kind.Rows() || e.Lane == lane && e.Channel == channel, "is on lane %d of channel %s", e.Lane, e.Channel)
 	db := m.dbs[e.Database]
 	switch e.Kind {
 	case jetstream.CreateDatabase:
@@ -194,7 +199,10 @@ func (m *model) applyTo(col *modelCollection, e *jetstream.Event) {
 		a := set(nil, r.GetProperties())
 		m.must(col.load == nil || a["mmap.enabled"] == "" && !slices.Contains(r.GetDeleteKeys(), "mmap.enabled"), "it is loaded")
 		col.properties = m.alter(col.properties, r.GetProperties(), r.GetDeleteKeys())
+	case jetstream.Flush:
+		col.flushed = max(col.flushed, e.TS)
 	case jetstream.Insert, jetstream.Delete:
+		m.must(e.TS > col.flushed, "a flush of %d came before it, which has the time %d", col.flushed, e.TS)
 		m.applyRows(e, col)
 	case jetstream.CreateAlias, jetstream.AlterAlias, jetstream.DropAlias:
 		m.alias(e)

@@ -71,6 +71,30 @@ func TestOddMessages(t *testing.T) {
 	}
 }
 
+// TestImport has rows imported in bulk, which the queue does not hold: their collection stops and says so, others go on.
+func TestImport(t *testing.T) {
+	srv := jetstreamtest.Run(t)
+	h := newHistory(5, 300)
+	for i := uint64(6); h.live["default.a"] == nil; i++ {
+		h = newHistory(i, 300)
+	}
+	a := h.live["default.a"]
+	h.send(a.channels[0], &msgpb.ImportMsg{Base: base(commonpb.MsgType_Import, 1, h.ts+1), CollectionID: a.id, JobID: 77})
+	h.ts += 50 << 18
+	h.tick(h.ts)
+	oddRun(t, srv, h, &bytes.Buffer{}, prometheus.NewRegistry())
+	kv := must(srv.JetStream().KeyValue(t.Context(), jetstream.BucketStatus))
+	st := must(jetstream.BridgeStatusOf(t.Context(), kv, jetstream.TaskRef{Name: "odd", ID: "1"}))
+	for _, c := range st.Collections {
+		if stopped := strings.Contains(c.Error, "imported in bulk into default.a (job 77)"); stopped != (c.ID == a.id) {
+			t.Errorf("collection %s.%s: %q", c.Database, c.Collection, c.Error)
+		}
+	}
+	if len(st.Collections) < 2 {
+		t.Errorf("%d collections in the status", len(st.Collections))
+	}
+}
+
 // TestForeignRowsAreNotLookedInto has a source whose messages carry properties: rows of a collection that the task does
 // not follow are left alone by these, so that even garbage among them is nobody's business.
 func TestForeignRowsAreNotLookedInto(t *testing.T) {

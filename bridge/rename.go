@@ -59,7 +59,7 @@ func nameOf(v *catalog.View, id int64) (n jetstream.QualifiedName, db *catalog.D
 // rename publishes the collection's rename to the name that the catalogue shows, if that is another one, or says what it
 // waits for. What has the new name gives it up first; path has the collections that wait for this one to do so. A time, if
 // there is one, is that at which a younger collection needs the old name: who had the new one was dropped before that.
-func (s *sequencer) rename(ctx context.Context, v *catalog.View, col *ledgerCollection, ts uint64, path []int64) (wait string, err error) { //nolint:revive // the five are all different
+func (s *sequencer) rename(ctx context.Context, v *catalog.View, col *ledgerCollection, ts uint64, path []int64) (wait string, err error) {
 	to, db := nameOf(v, col.ID)
 	if db == nil || to == col.qualified() && db.ID == col.DatabaseID {
 		return "", nil

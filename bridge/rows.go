@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	"github.com/milvus-io/milvus-proto/go-api/v2/commonpb"
+	"github.com/milvus-io/milvus-proto/go-api/v2/msgpb"
+	"google.golang.org/protobuf/proto"
 
 	"kitestream/jetstream"
 	"kitestream/jetstream/rows"
@@ -51,6 +53,19 @@ func (s *sequencer) rows(ctx context.Context, c *channel, ch *change) (wait stri
 		}
 	}
 	return "", nil
+}
+
+// imported stops a collection into which rows were imported in bulk. Such rows never pass through the queue, which says only
+// that they are there (milvus-wire.md, section 3: 2.5.6 and later; older ones say nothing).
+func (s *sequencer) imported(ctx context.Context, c *channel, ch *change) error {
+	var m msgpb.ImportMsg
+	if err := proto.Unmarshal(ch.payload, &m); err != nil {
+		return s.parkChange(ctx, c, ch, codeUnreadable, fmt.Errorf("decode import: %w", err))
+	}
+	if col := s.ledger.collections[m.GetCollectionID()]; col != nil {
+		s.stop(col, fmt.Errorf("rows were imported in bulk into %s (job %d), which do not pass through the queue; its existing rows need a snapshot", col.qualified(), m.GetJobID()))
+	}
+	return nil
 }
 
 // unknownRows decides on rows of a collection whose creation has not been read. It is one that the task does not follow,

@@ -17,6 +17,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"kitestream/bridge/catalog"
+	"kitestream/bridge/mq"
 	"kitestream/jetstream"
 )
 
@@ -58,6 +59,7 @@ type savedLedger struct {
 	Databases   []*ledgerDatabase   `json:"databases"`
 	Collections []*ledgerCollection `json:"collections"`
 	Aliases     []ledgerAlias       `json:"aliases,omitempty"`
+	Side        *mq.Position        `json:"side,omitempty"`
 }
 
 type ledgerAlias struct {
@@ -89,6 +91,7 @@ func (v *saver) load(ctx context.Context) (*ledger, uint64, map[string]Resume, e
 		}
 		rec = savedLedger{}
 	}
+	l.side = rec.Side
 	for _, d := range rec.Databases {
 		l.databases[d.ID] = d
 	}
@@ -231,7 +234,7 @@ func (v *saver) save(s *sequencer) {
 
 // saved is a copy of the ledger as a record.
 func (l *ledger) saved(epoch uint64) *savedLedger {
-	rec := &savedLedger{Epoch: epoch, Version: ledgerVersion}
+	rec := &savedLedger{Epoch: epoch, Version: ledgerVersion, Side: l.side}
 	for _, id := range slices.Sorted(maps.Keys(l.databases)) {
 		rec.Databases = append(rec.Databases, l.databases[id])
 	}

@@ -92,6 +92,26 @@ func createEvent(col *catalog.Collection, db *catalog.Database, m *msgpb.CreateC
 	if err := proto.Unmarshal(m.GetSchema(), &schema); err != nil {
 		return nil, fmt.Errorf("decode schema of collection %s.%s: %w", db.Name, col.Name, err)
 	}
+	req, err := createRequest(db, col, &schema, len(m.GetPartitionIDs()))
+	if err != nil {
+		return nil, err
+	}
+	body, err := proto.Marshal(req)
+	if err != nil {
+		return nil, fmt.Errorf("encode creation of collection %s.%s: %w", db.Name, col.Name, err)
+	}
+	return &jetstream.Event{
+		ID: schemaID(jetstream.CreateCollection, col.ID), Kind: jetstream.CreateCollection, TS: ts,
+		Database: db.Name, DatabaseID: db.ID, Collection: col.Name, CollectionID: col.ID, Channels: col.Channels, Body: body,
+	}, nil
+}
+
+// CreateRequest is what would create the collection on a target as it is on the source now, for plans.
+func CreateRequest(db *catalog.Database, col *catalog.Collection) (*milvuspb.CreateCollectionRequest, error) {
+	return createRequest(db, col, proto.CloneOf(col.Schema), len(col.Partitions))
+}
+
+func createRequest(db *catalog.Database, col *catalog.Collection, schema *schemapb.CollectionSchema, partitions int) (*milvuspb.CreateCollectionRequest, error) {
 	user := schema.Fields[:0]
 	const firstUserField = 100 // RowID and Timestamp are the server's own
 	var keyed bool
@@ -102,7 +122,7 @@ func createEvent(col *catalog.Collection, db *catalog.Database, m *msgpb.CreateC
 		}
 	}
 	schema.Fields, schema.Name = user, col.Name
-	raw, err := proto.Marshal(&schema)
+	raw, err := proto.Marshal(schema)
 	if err != nil {
 		return nil, fmt.Errorf("encode schema of collection %s.%s: %w", db.Name, col.Name, err)
 	}
@@ -112,16 +132,9 @@ func createEvent(col *catalog.Collection, db *catalog.Database, m *msgpb.CreateC
 		ConsistencyLevel: col.Consistency, Properties: col.Properties,
 	}
 	if keyed {
-		req.NumPartitions = int64(len(m.GetPartitionIDs()))
+		req.NumPartitions = int64(partitions)
 	}
-	body, err := proto.Marshal(req)
-	if err != nil {
-		return nil, fmt.Errorf("encode creation of collection %s.%s: %w", db.Name, col.Name, err)
-	}
-	return &jetstream.Event{
-		ID: schemaID(jetstream.CreateCollection, col.ID), Kind: jetstream.CreateCollection, TS: ts,
-		Database: db.Name, DatabaseID: db.ID, Collection: col.Name, CollectionID: col.ID, Channels: col.Channels, Body: body,
-	}, nil
+	return req, nil
 }
 
 // dropCollection publishes the drop once, when all of the collection's channels have come to it.

@@ -45,8 +45,13 @@ type sequencer struct {
 	ledger   *ledger
 	progress *progress
 
-	start    func(*channel)              // runs the channel's reader
-	opened   func(context.Context) error // saves the resume points: a channel's begin must survive, once it is read
+	start  func(*channel)              // runs the channel's reader
+	opened func(context.Context) error // saves the resume points: a channel's begin must survive, once it is read
+
+	startSide func(c *sideChannel, behind mq.Position) // runs the replicate channel's reader
+	lastOf    func(ctx context.Context, channel string) (mq.Position, error)
+	side      *sideChannel // nil: not read yet
+
 	channels map[string]*channel
 	sums     map[sumKey]uint64
 	foreign  *foreign
@@ -109,7 +114,7 @@ func (s *sequencer) turn(ctx context.Context) (moved bool, err error) {
 		}
 		moved = moved || ok
 	}
-	return moved, nil
+	return moved, s.replicated(ctx)
 }
 
 // advance emits the channel's window, or as much of it as may be emitted now.
@@ -231,6 +236,8 @@ func (s *sequencer) emit(ctx context.Context, c *channel, ch *change) (wait stri
 		return s.dropCollection(ctx, c, ch)
 	case commonpb.MsgType_DropPartition:
 		return s.dropPartition(ctx, c, ch)
+	case commonpb.MsgType_Import:
+		return "", s.imported(ctx, c, ch)
 	}
 	s.metrics.unknown.WithLabelValues(s.task.Name, ch.kind.String()).Inc()
 	if !s.odd[ch.kind] {

@@ -84,7 +84,7 @@ func (s *sequencer) settingEvent(kind jetstream.Kind, col *ledgerCollection, obj
 }
 
 // publishSetting publishes a setting of a collection, or of a part of it that the object's id names.
-func (s *sequencer) publishSetting(ctx context.Context, kind jetstream.Kind, col *ledgerCollection, object int64, body proto.Message) error { //nolint:revive // five that are all different
+func (s *sequencer) publishSetting(ctx context.Context, kind jetstream.Kind, col *ledgerCollection, object int64, body proto.Message) error {
 	e, err := s.settingEvent(kind, col, object, body)
 	if err != nil {
 		return err
@@ -137,6 +137,21 @@ func (a alteration) touches(keys ...string) bool {
 	return slices.ContainsFunc(a.gone, func(k string) bool { return slices.Contains(keys, k) })
 }
 
+// one calls fn for each property that is set or deleted: what a target refuses is kept by property.
+func (a alteration) one(fn func(set []*commonpb.KeyValuePair, gone []string) error) error {
+	for _, p := range a.set {
+		if err := fn([]*commonpb.KeyValuePair{p}, nil); err != nil {
+			return err
+		}
+	}
+	for _, k := range a.gone {
+		if err := fn(nil, []string{k}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // each calls fn once for what is set and once for what is deleted, where there is anything.
 func (a alteration) each(fn func(set []*commonpb.KeyValuePair, gone []string) error) error {
 	if len(a.set) > 0 {
@@ -179,7 +194,7 @@ func (s *sequencer) alterCollection(ctx context.Context, d difference) (int, err
 			return 0, err
 		}
 	}
-	return 0, a.each(func(set []*commonpb.KeyValuePair, gone []string) error {
+	return 0, a.one(func(set []*commonpb.KeyValuePair, gone []string) error {
 		return s.publishSetting(ctx, jetstream.AlterCollection, d.col, d.col.ID, &milvuspb.AlterCollectionRequest{
 			DbName: d.col.Database, CollectionName: d.col.Name, Properties: set, DeleteKeys: gone})
 	})

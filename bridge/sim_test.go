@@ -68,10 +68,14 @@ func (q *simQueue) Open(_ context.Context, channel string, from mq.Position) (mq
 }
 
 func (q *simQueue) Last(_ context.Context, channel string) (mq.Position, error) {
-	if n := len(q.h.queue[channel]); n > 0 {
-		return q.h.queue[channel][n-1].Position, nil
+	n := len(q.h.queue[channel])
+	for channel == simSide && n > 0 && q.h.written[channel][n-1] > q.meta.time() {
+		n--
 	}
-	return "", nil
+	if n == 0 {
+		return "", nil
+	}
+	return q.h.queue[channel][n-1].Position, nil
 }
 
 func (q *simQueue) FromMilvus(b []byte) (mq.Position, error) { return mq.Position(b), nil }
@@ -91,6 +95,13 @@ func (r *simReader) Next(ctx context.Context) (mq.Message, error) {
 	if r.at >= len(msgs) {
 		<-ctx.Done()
 		return mq.Message{}, ctx.Err()
+	}
+	for r.channel == simSide && r.q.h.written[simSide][r.at] > r.q.meta.time() { // it shows nothing by itself
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+			return mq.Message{}, ctx.Err()
+		}
 	}
 	r.at++
 	r.q.meta.shown(r.q.h.written[r.channel][r.at-1])

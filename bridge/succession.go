@@ -32,7 +32,7 @@ func (s *sequencer) succeed(ctx context.Context, old *ledgerCollection, ts uint6
 }
 
 // leave has a collection leave its database, which was dropped by a time and of whose name there is a younger one.
-func (s *sequencer) leave(ctx context.Context, v *catalog.View, col *ledgerCollection, younger *catalog.Database, ts uint64) (wait string, err error) { //nolint:revive // five that are all different
+func (s *sequencer) leave(ctx context.Context, v *catalog.View, col *ledgerCollection, younger *catalog.Database, ts uint64) (wait string, err error) {
 	if dropped(v, col.ID) {
 		return s.succeed(ctx, col, ts)
 	}

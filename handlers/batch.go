@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 
@@ -46,9 +47,12 @@ func (b *batch) take(ctx context.Context, e *jetstream.Event) error {
 	if e.Kind.Rows() {
 		return b.fold(ctx, e)
 	}
+	if e.Kind == jetstream.Fence {
+		return nil // for bridges
+	}
 	define, ok := b.h.table[e.Kind]
 	if !ok {
-		return nil // a fence, which is for bridges
+		return b.stop(sourceOf(e), permanent(CodeEvent, fmt.Errorf("this version can't apply %s, event %s", e.Kind, e.ID)))
 	}
 	if err := b.flush(ctx, concernedBy(e)); err != nil {
 		return err
@@ -79,7 +83,7 @@ func (b *batch) take(ctx context.Context, e *jetstream.Event) error {
 }
 
 // optional reports whether a target can go on without the event: no row depends on it.
-func optional(k jetstream.Kind) bool { return k.Setting() || k == jetstream.Flush }
+func optional(k jetstream.Kind) bool { return k.Optional() || k == jetstream.Flush }
 
 // goOn goes on without an event that the target refused. A setting is kept as unmet; a flush is over, as its moment is.
 // Any other error ends Apply, and is returned.
@@ -90,7 +94,7 @@ func (b *batch) goOn(e *jetstream.Event, err error) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if e.Kind.Setting() {
+	if e.Kind.Optional() {
 		b.unmet = append(b.unmet, Unmet{Event: e, Code: refused.Code, Err: err})
 	}
 	b.h.m.unmet.WithLabelValues(b.h.o.Task, b.h.o.Target, string(e.Kind)).Inc()

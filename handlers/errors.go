@@ -38,6 +38,8 @@ const (
 	CodeRowTooLarge = "KS-P-TOOLARGE"
 	// CodeRule: a collection that came after the task was made does not fit its rule. Permanent.
 	CodeRule = "KS-P-RULE"
+	// CodeOccupied: where the collection is to be created is one still that has stopped, and has another name by now. Permanent.
+	CodeOccupied = "KS-P-OCCUPIED"
 	// CodeNotEmpty: a database can't be dropped, because of collections that the source has not. Permanent.
 	CodeNotEmpty = "KS-P-NOTEMPTY"
 	// CodeTimeout: a call was not answered in time; it may have taken effect all the same. Transient.

@@ -26,6 +26,7 @@ type fake struct {
 	DropPartitionFunc    func(ctx context.Context, ref handlers.Ref, partition string) error
 	RenameCollectionFunc func(ctx context.Context, from, to handlers.Ref) error
 	AddFieldFunc         func(ctx context.Context, ref handlers.Ref, field *schemapb.FieldSchema) error
+	PlanFunc             func(ctx context.Context, req *milvuspb.CreateCollectionRequest) (handlers.Plan, error)
 
 	// SettingFunc gets the name of the method of a setting or flush, what it is about, and its request or further
 	// arguments.
@@ -126,6 +127,13 @@ type named interface {
 
 func (f *fake) request(ctx context.Context, method string, req named) error {
 	return f.setting(ctx, method, handlers.Ref{Database: req.GetDbName(), Collection: req.GetCollectionName()}, req)
+}
+
+func (f *fake) Plan(ctx context.Context, req *milvuspb.CreateCollectionRequest) (handlers.Plan, error) {
+	if f.PlanFunc == nil {
+		return handlers.Plan{}, nil
+	}
+	return f.PlanFunc(ctx, req)
 }
 
 func (f *fake) Flush(ctx context.Context, ref handlers.Ref) error {

@@ -70,7 +70,7 @@ type Result struct {
 	Unmet []Unmet
 }
 
-// Unmet is a setting (Kind.Setting) that a Permanent error kept from this target.
+// Unmet is a setting (Kind.Optional) that a Permanent error kept from this target.
 type Unmet struct {
 	Event *jetstream.Event
 	Code  string

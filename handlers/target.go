@@ -10,7 +10,10 @@ import (
 )
 
 // Ref names a collection, on the target unless it says otherwise.
-type Ref struct{ Database, Collection string }
+type Ref struct {
+	Database   string `json:"database"`
+	Collection string `json:"collection"`
+}
 
 // String is database.collection.
 func (r Ref) String() string { return r.Database + "." + r.Collection }
@@ -31,6 +34,7 @@ type Target interface {
 	Collections
 	Partitions
 	Flusher
+	Planner
 
 	// Settings, on which no row depends. No lane waits for one: where the target's version doesn't know the call, or its
 	// user lacks the privilege, the error is Permanent and not Misconfigured.
@@ -71,6 +75,12 @@ type Collections interface {
 	RenameCollection(ctx context.Context, from, to Ref) error
 	// AddField adds a field of the source to the collection. One that is there already and the same is fine.
 	AddField(ctx context.Context, ref Ref, field *schemapb.FieldSchema) error
+}
+
+// Planner looks ahead.
+type Planner interface {
+	// Plan says what CreateCollection would do with the request, and changes nothing. Plan.Source is the caller's to fill.
+	Plan(ctx context.Context, req *milvuspb.CreateCollectionRequest) (Plan, error)
 }
 
 // Partitions makes partitions come and go. One that is there already, or gone already, is fine, and so is any in a

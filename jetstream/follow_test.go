@@ -115,7 +115,7 @@ func TestNothingIsLeftRunning(t *testing.T) {
 		tasks := r.taskStore().Watch(ctx)
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = lease.Run(ctx) })
-		wg.Go(func() { _ = stops.Run(ctx) })
+		wg.Go(func() { _ = stops.Run(ctx, nil) })
 		wg.Go(func() { _ = barriers.Wait(ctx, 99) })
 		<-ticks
 		<-tasks

@@ -1,8 +1,13 @@
 package jetstream
 
 import (
+	"cmp"
+	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
+	"google.golang.org/protobuf/proto"
 )
 
 // Kind says what an Event changes. It is the last token of the event's subject and, behind the prefix
@@ -22,13 +27,13 @@ const (
 	DropCollection   Kind = "drop_collection"   // body: milvuspb.DropCollectionRequest; a barrier
 	RenameCollection Kind = "rename_collection" // body: milvuspb.RenameCollectionRequest; a barrier. The event has the old name
 	AddField         Kind = "add_field"         // body: milvuspb.AddCollectionFieldRequest
+	AlterField       Kind = "alter_field"       // body: milvuspb.AlterCollectionFieldRequest of one property
 	CreatePartition  Kind = "create_partition"  // body: milvuspb.CreatePartitionRequest
 	DropPartition    Kind = "drop_partition"    // body: milvuspb.DropPartitionRequest; a barrier
 	Flush            Kind = "flush"             // body: milvuspb.FlushRequest of one collection; a barrier
 
-	AlterDatabase     Kind = "alter_database"     // body: milvuspb.AlterDatabaseRequest
-	AlterCollection   Kind = "alter_collection"   // body: milvuspb.AlterCollectionRequest
-	AlterField        Kind = "alter_field"        // body: milvuspb.AlterCollectionFieldRequest
+	AlterDatabase     Kind = "alter_database"     // body: milvuspb.AlterDatabaseRequest of all properties, or of those that are deleted
+	AlterCollection   Kind = "alter_collection"   // body: milvuspb.AlterCollectionRequest of one property
 	CreateAlias       Kind = "create_alias"       // body: milvuspb.CreateAliasRequest
 	AlterAlias        Kind = "alter_alias"        // body: milvuspb.AlterAliasRequest; the event has the collection it names now
 	DropAlias         Kind = "drop_alias"         // body: milvuspb.DropAliasRequest; the event has the collection it named
@@ -62,16 +67,31 @@ func (k Kind) Barrier() bool {
 // Rows reports whether the event carries rows (Insert) or keys (Delete) of one lane.
 func (k Kind) Rows() bool { return k == Insert || k == Delete }
 
-// Setting reports whether the event changes something that no row depends on. It travels on SettingsLane alone, and a
-// target that refuses it for good goes on without it, which is kept as Unmet.
+// Optional reports whether a target that refuses the event for good goes on without it, which is kept as Unmet: all settings,
+// and AlterField, which travels on all lanes, as a longer text may depend on it.
+func (k Kind) Optional() bool { return k.Setting() || k == AlterField }
+
+// Setting reports whether the event changes something that no row depends on. It travels on SettingsLane alone.
 func (k Kind) Setting() bool {
 	switch k {
-	case AlterDatabase, AlterCollection, AlterField, CreateAlias, AlterAlias, DropAlias, CreateIndex, AlterIndex, DropIndex,
+	case AlterDatabase, AlterCollection, CreateAlias, AlterAlias, DropAlias, CreateIndex, AlterIndex, DropIndex,
 		LoadCollection, ReleaseCollection, LoadPartitions, ReleasePartitions, CreateCredential, UpdateCredential,
 		DeleteCredential, CreateRole, DropRole, OperateUserRole, OperatePrivilege:
 		return true
 	}
 	return false
+}
+
+// Name is the collection that the event is about, by the source's names.
+func (e *Event) Name() QualifiedName { return QualifiedName{e.Database, e.Collection} }
+
+// NewName is the name that a rename gives.
+func (e *Event) NewName() (QualifiedName, error) {
+	var req milvuspb.RenameCollectionRequest
+	if err := proto.Unmarshal(e.Body, &req); err != nil {
+		return QualifiedName{}, fmt.Errorf("read event %s: %w: %w", e.ID, ErrMalformed, err)
+	}
+	return QualifiedName{Database: cmp.Or(req.GetNewDBName(), e.Database), Collection: req.GetNewName()}, nil
 }
 
 // Kinds are all kinds that this version knows, by name.

@@ -25,7 +25,7 @@ func (r *rig) openStops() *jetstream.Stops {
 // followedStops are stops with Run running.
 func (r *rig) followedStops() *jetstream.Stops {
 	s := r.openStops()
-	r.soon(func(ctx context.Context) { _ = s.Run(ctx) })
+	r.soon(func(ctx context.Context) { _ = s.Run(ctx, nil) })
 	return s
 }
 

@@ -12,11 +12,12 @@ const (
 	Version = "0.1.0"
 )
 
-// The endpoints' subjects, below the group's prefix. A TaskSpec goes to task.create, a ListRequest (or nothing) to
+// The endpoints' subjects, below the group's prefix. A TaskSpec goes to task.create and task.plan, a ListRequest (or nothing) to
 // task.list, a PositionRequest to task.position, a NameRequest to the others.
 const (
 	subjectPrefix   = Name
 	subjectCreate   = "task.create"
+	subjectPlan     = "task.plan"
 	subjectList     = "task.list"
 	subjectGet      = "task.get"
 	subjectPause    = "task.pause"
@@ -37,7 +38,35 @@ type ListRequest struct{}
 type CreateAnswer struct {
 	Task     Summary   `json:"task"`
 	Resolved *Resolved `json:"resolved,omitempty"` // absent when no bridge of the source could be asked
-	Note     string    `json:"note,omitempty"`     // why Resolved is absent
+	Note     string    `json:"note,omitempty"`     // what of the source or of targets could not be looked at, and why
+}
+
+// PlanAnswer is what a task would do. With Problems, task.create would refuse it.
+type PlanAnswer struct {
+	Name     string       `json:"name"`
+	Resolved *Resolved    `json:"resolved,omitempty"` // absent when no bridge of the source could be asked
+	Targets  []TargetPlan `json:"targets,omitempty"`  // absent when nothing is selected yet, or not known
+	Problems []Problem    `json:"problems,omitempty"`
+	Notes    []string     `json:"notes,omitempty"` // what could not be looked at, and why
+}
+
+// TargetPlan is what a task would do to one target.
+type TargetPlan struct {
+	Name        string           `json:"name"`
+	URI         string           `json:"uri"`
+	Note        string           `json:"note,omitempty"` // why it, or some of it, is not known
+	Collections []CollectionPlan `json:"collections,omitempty"`
+}
+
+// CollectionPlan is what a task would do with one collection. Action is create, adopt (it is there, and as wanted), differs or
+// refuse; with the latter two it can't be replicated, and Problems says why.
+type CollectionPlan struct {
+	Source   jetstream.QualifiedName `json:"source"`
+	Target   jetstream.QualifiedName `json:"target"`
+	Version  string                  `json:"version"` // the target's, in its own words
+	Action   string                  `json:"action"`
+	Problems []string                `json:"problems,omitempty"`
+	Warnings []string                `json:"warnings,omitempty"` // what will not be as on the source
 }
 
 // Resolved says what a task's selections come to on its source.
@@ -56,7 +85,7 @@ type ListAnswer struct {
 // ChangeAnswer is a task after pause, resume or delete.
 type ChangeAnswer struct {
 	Task    Summary `json:"task"`
-	Retried int     `json:"retried,omitempty"` // resume: stopped collections that are tried again
+	Retried int     `json:"retried,omitempty"` // resume: stopped collections and refused settings that are tried again
 }
 
 // Summary is a task as task.list shows it. State is one of the States below; Why says what is in the way and Do what
@@ -94,6 +123,7 @@ type View struct {
 	Bridge     BridgeView                `json:"bridge"`
 	Resolved   []jetstream.QualifiedName `json:"resolved"`          // what is being replicated
 	WaitingFor []jetstream.QualifiedName `json:"waiting,omitempty"` // named in full, and not there yet on the source
+	Empty      []jetstream.QualifiedName `json:"empty,omitempty"`   // patterns that nothing on the source matches yet
 	Targets    []TargetView              `json:"targets"`           // instead of Summary's names
 }
 
@@ -130,6 +160,19 @@ type TargetView struct {
 	Lag
 	Collections []CollectionView `json:"collections"`
 	Lanes       []LaneView       `json:"lanes"`
+	Unmet       []UnmetView      `json:"unmet,omitempty"`
+}
+
+// UnmetView is a setting that a target refused and goes on without.
+type UnmetView struct {
+	Database   string         `json:"database,omitempty"` // the source's name; empty for users and roles
+	Collection string         `json:"collection,omitempty"`
+	Kind       jetstream.Kind `json:"kind"`    // of the event that was refused
+	Setting    string         `json:"setting"` // what it sets, told from others of its kind
+	Code       string         `json:"code"`
+	Why        string         `json:"why"`
+	Do         string         `json:"do"`
+	Since      time.Time      `json:"since"`
 }
 
 // CollectionView is one collection on one target.

@@ -32,6 +32,11 @@ func (c *Client) Create(ctx context.Context, spec jetstream.TaskSpec) (*CreateAn
 	return request[CreateAnswer](ctx, c, subjectCreate, spec)
 }
 
+// Plan says what a task would do, without making it.
+func (c *Client) Plan(ctx context.Context, spec jetstream.TaskSpec) (*PlanAnswer, error) {
+	return request[PlanAnswer](ctx, c, subjectPlan, spec)
+}
+
 // List gives all tasks, by name.
 func (c *Client) List(ctx context.Context) (*ListAnswer, error) {
 	return request[ListAnswer](ctx, c, subjectList, ListRequest{})

@@ -94,6 +94,11 @@ func invalid(err error) *Error {
 	if len(problems) == 0 {
 		return refuse(CodeInvalid, "%v", err)
 	}
+	return refusedFor(problems)
+}
+
+// refusedFor makes one Error of problems, of which there is one at least.
+func refusedFor(problems []Problem) *Error {
 	texts := make([]string, len(problems))
 	for i, p := range problems {
 		texts[i] = p.Field + ": " + p.Message

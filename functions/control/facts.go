@@ -25,6 +25,7 @@ type facts struct {
 type targetFacts struct {
 	spec  jetstream.TargetSpec
 	stops []jetstream.Stop
+	unmet []jetstream.Unmet
 	lanes []laneFacts // by lane
 }
 
@@ -107,6 +108,11 @@ func (s *Service) lookTarget(ctx context.Context, task *jetstream.Task, spec jet
 		return t, fmt.Errorf("read stopped collections: %w", err)
 	}
 	t.stops = stops.List()
+	unmets, err := jetstream.OpenUnmets(ctx, s.cfg.JS, s.cfg.Buckets.Lanes, id)
+	if err != nil {
+		return t, fmt.Errorf("read unmet settings: %w", err)
+	}
+	t.unmet = unmets.List()
 	records, err := jetstream.LaneStatusesOf(ctx, s.cfg.Buckets.Status, id)
 	if err != nil {
 		return t, err
@@ -193,17 +199,31 @@ func (l *laneFacts) likelyFirst(lane int, all []jetstream.CollectionStatus) []je
 // up to itself, so the first and the last tell.
 func (s *Service) count(ctx context.Context, id jetstream.LaneID, c jetstream.CollectionStatus, from uint64, stream natsjs.Stream) (counted, error) {
 	task := id.Target.Task.Name
-	filter := jetstream.CollectionSubjects(task, id.Lane, c.Database, c.Collection)[0]
-	first, err := nextEvent(ctx, stream, filter, from)
-	if err != nil || first == nil {
-		return counted{}, err
+	var first, last *jetstream.Event
+	for _, filter := range jetstream.RowSubjects(task, id.Lane, c.Database, c.Collection) {
+		next, err := nextEvent(ctx, stream, filter, from)
+		if err != nil {
+			return counted{}, err
+		}
+		if next == nil {
+			continue
+		}
+		if first == nil || next.Seq < first.Seq {
+			first = next
+		}
+		newest, err := jetstream.LastEvent(ctx, s.cfg.JS, task, filter)
+		if none(err) {
+			continue
+		}
+		if err != nil {
+			return counted{}, err
+		}
+		if last == nil || newest.Seq > last.Seq {
+			last = newest
+		}
 	}
-	last, err := jetstream.LastEvent(ctx, s.cfg.JS, task, filter)
-	if none(err) || err == nil && last.CollectionID != c.ID { // of one that had the name before
+	if first == nil || last == nil || last.CollectionID != c.ID { // nothing, or of one that had the name before
 		return counted{}, nil
-	}
-	if err != nil {
-		return counted{}, err
 	}
 	n := counted{rows: last.RowSum, oldest: first.TS}
 	if first.CollectionID == c.ID { // else all of this one is to come

@@ -105,7 +105,8 @@ type call struct {
 
 func (s *Service) endpoints() []endpoint {
 	return []endpoint{
-		{subjectCreate, "make a task: TaskSpec in, CreateAnswer out", false, s.create},
+		{subjectCreate, "make a task: TaskSpec in, CreateAnswer out", true, s.create},
+		{subjectPlan, "what a task would do, without making it: TaskSpec in, PlanAnswer out", true, s.plan},
 		{subjectList, "all tasks: nothing in, ListAnswer out", false, s.list},
 		{subjectGet, "one task: NameRequest in, View out", false, s.get},
 		{subjectPause, "stop applying; capturing goes on: NameRequest in, ChangeAnswer out", false, s.pause},

@@ -89,6 +89,7 @@ func TestCreateShowsWhatIsSelected(t *testing.T) {
 	if err := nc.Flush(); err != nil {
 		t.Fatal(err)
 	}
+	respond(r, host.DescribeSubject("default"), func(host.DescribeRequest) host.DescribeAnswer { return host.DescribeAnswer{} })
 	got, err := r.client.Create(t.Context(), spec("orders"))
 	if err != nil || got.Note != "" || got.Resolved == nil {
 		t.Fatalf("create = %+v, %v", got, err)
@@ -247,7 +248,7 @@ func TestIsAMicroService(t *testing.T) {
 		subjects = append(subjects, e.Subject)
 	}
 	slices.Sort(subjects)
-	want := []string{"create", "delete", "get", "list", "pause", "position", "resume"}
+	want := []string{"create", "delete", "get", "list", "pause", "plan", "position", "resume"}
 	for i := range want {
 		want[i] = "kitestream.task." + want[i]
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -16,8 +17,8 @@ import (
 // resolveTimeout bounds the question to a bridge which collections a new task selects.
 const resolveTimeout = 3 * time.Second
 
-// create keeps a new task. The list of what it selects is a courtesy: a source without a bridge does not stop it. What the
-// list shows to be wrong is refused.
+// create keeps a new task. What it will do is looked at before: what that shows to be wrong is refused. A source without a
+// bridge, or targets without a worker, do not stop it.
 func (s *Service) create(ctx context.Context, c call) (any, error) {
 	var spec jetstream.TaskSpec
 	if err := decode(c.data, &spec); err != nil {
@@ -27,11 +28,9 @@ func (s *Service) create(ctx context.Context, c call) (any, error) {
 	if err := checkSpec(spec); err != nil {
 		return nil, err
 	}
-	resolved, note := s.resolve(ctx, spec)
-	if resolved != nil {
-		if err := checkPlaces(spec, resolved.Matched); err != nil {
-			return nil, err
-		}
+	ahead := s.lookAhead(ctx, spec)
+	if len(ahead.Problems) > 0 {
+		return nil, refusedFor(ahead.Problems)
 	}
 	task, err := s.cfg.Tasks.Create(ctx, spec)
 	if errors.Is(err, jetstream.ErrExists) {
@@ -41,7 +40,12 @@ func (s *Service) create(ctx context.Context, c call) (any, error) {
 		return nil, err
 	}
 	s.cfg.Log.Info("task created", "task", task.Spec.Name, "id", task.ID)
-	return CreateAnswer{Task: summary(task), Resolved: resolved, Note: note}, nil
+	for _, t := range ahead.Targets {
+		if t.Note != "" {
+			ahead.Notes = append(ahead.Notes, t.Note)
+		}
+	}
+	return CreateAnswer{Task: summary(task), Resolved: ahead.Resolved, Note: strings.Join(ahead.Notes, "; ")}, nil
 }
 
 func (s *Service) taken(ctx context.Context, name string) *Error {
@@ -187,7 +191,7 @@ func (s *Service) resume(ctx context.Context, c call) (any, error) {
 	}
 	if t.State == jetstream.TaskRunning {
 		if retried == 0 {
-			return nil, refuse(CodeState, "task %s is running, and no collection of it is stopped: there is nothing to resume", t.Spec.Name)
+			return nil, refuse(CodeState, "task %s is running, and no collection of it is stopped, no setting refused: there is nothing to resume", t.Spec.Name)
 		}
 		return ChangeAnswer{Task: summary(t), Retried: retried}, nil
 	}
@@ -205,23 +209,42 @@ func (s *Service) resume(ctx context.Context, c call) (any, error) {
 	return ChangeAnswer{Task: summary(t), Retried: retried}, nil
 }
 
-// retryStopped has every stopped collection of every target tried again.
+// retryStopped has every stopped collection and every refused setting of every target tried again.
 func (s *Service) retryStopped(ctx context.Context, t *jetstream.Task) (retried int, err error) {
 	for _, target := range t.Spec.Targets {
-		stops, err := jetstream.OpenStops(ctx, s.cfg.JS, s.cfg.Buckets.Lanes, t.Ref().Target(target.Name))
+		id := t.Ref().Target(target.Name)
+		stops, err := jetstream.OpenStops(ctx, s.cfg.JS, s.cfg.Buckets.Lanes, id)
 		if err != nil {
 			return retried, err
 		}
-		for _, stop := range stops.List() {
-			if stop.Retry {
-				continue
-			}
-			err := stops.MarkRetry(ctx, stop.CollectionID)
-			if err != nil && !errors.Is(err, jetstream.ErrNotFound) {
-				return retried, err
-			}
-			retried++
+		n, err := stops.MarkRetries(ctx)
+		retried += n
+		if err != nil {
+			return retried, err
 		}
+		n, err = s.retryUnmet(ctx, id)
+		retried += n
+		if err != nil {
+			return retried, err
+		}
+	}
+	return retried, nil
+}
+
+func (s *Service) retryUnmet(ctx context.Context, id jetstream.TargetID) (retried int, err error) {
+	unmets, err := jetstream.OpenUnmets(ctx, s.cfg.JS, s.cfg.Buckets.Lanes, id)
+	if err != nil {
+		return 0, err
+	}
+	for _, u := range unmets.List() {
+		if u.Retry {
+			continue
+		}
+		err := unmets.MarkRetry(ctx, u.Setting)
+		if err != nil && !errors.Is(err, jetstream.ErrNotFound) {
+			return retried, err
+		}
+		retried++
 	}
 	return retried, nil
 }

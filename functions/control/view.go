@@ -26,7 +26,7 @@ func (f *facts) view() *View {
 		v.Resolved = append(v.Resolved, jetstream.QualifiedName{Database: c.Database, Collection: c.Collection})
 	}
 	if f.bridge != nil {
-		v.WaitingFor = f.bridge.Waiting
+		v.WaitingFor, v.Empty = f.bridge.Waiting, f.bridge.Empty
 	}
 	for i := range f.targets {
 		v.Targets = append(v.Targets, f.viewTarget(&f.targets[i]))
@@ -110,8 +110,20 @@ func (f *facts) viewTarget(t *targetFacts) TargetView {
 	for _, c := range f.collections() {
 		v.Collections = append(v.Collections, f.viewCollection(t, c))
 	}
+	for _, u := range t.unmet {
+		v.Unmet = append(v.Unmet, f.viewUnmet(u))
+	}
 	v.Lag = f.targetLag(t, v.Collections)
 	f.targetState(&v)
+	return v
+}
+
+func (f *facts) viewUnmet(u jetstream.Unmet) UnmetView {
+	v := UnmetView{Database: u.Name.Database, Collection: u.Name.Collection, Kind: u.Kind, Setting: u.Setting, Code: u.Code, Why: u.Reason, Since: u.Since}
+	v.Do = "rows go on without it; mend what the reason names, then " + resumeHint(f.task.Spec.Name)
+	if u.Retry {
+		v.Do = "nothing: it is being tried again"
+	}
 	return v
 }
 
@@ -174,7 +186,7 @@ func (f *facts) viewLane(n int, l *laneFacts) LaneView {
 	case l.record != nil && l.record.State == "waiting":
 		v.State, v.Why, v.Code, v.Since = Waiting, l.record.Error, l.record.Code, l.record.Since
 	case l.record != nil && l.record.State == "barrier":
-		v.Why, v.Since = "waits for the other lanes at a drop", l.record.Since
+		v.Why, v.Since = "waits for the other lanes at a drop, a rename or a flush", l.record.Since
 	}
 	return v
 }

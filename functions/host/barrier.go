@@ -4,14 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 
+	"kitestream/handlers"
 	"kitestream/handlers/milvus"
 	"kitestream/jetstream"
 )
 
-// atBarrier sees to the drop that a lane has come to, if it has. All before it is acked, so the lane says that it is
-// there. When all lanes of the task are, one holder carries the drop out, that of the lane that came last; then all go on.
+// atBarrier sees to the drop, rename or flush that a lane has come to, if it has. All before it is acked, so the lane says that it is
+// there. When all lanes of the task are, one holder carries it out, that of the lane that came last; then all go on.
 func (t *target) atBarrier(ctx context.Context, l *heldLane) (went bool, err error) {
 	e := l.barrier()
 	if e == nil {
@@ -19,75 +19,128 @@ func (t *target) atBarrier(ctx context.Context, l *heldLane) (went bool, err err
 	}
 	ctx, cancel := t.whileHeld(ctx, []*heldLane{l})
 	defer cancel()
-	barriers := t.barriers
 	if l.replay != nil {
-		barriers = jetstream.NewBarriers(t.cfg.JS, t.cfg.Buckets.Lanes, t.replayID(e.CollectionID))
+		return t.atReplayedBarrier(ctx, l, e)
 	}
-	state, err := barriers.Arrive(ctx, e.Seq, l.number, t.task.Spec.Lanes)
+	state, err := t.barriers.Arrive(ctx, e.Seq, l.number, t.task.Spec.Lanes)
 	if err != nil {
-		return false, fmt.Errorf("wait at %s of %s.%s: %w", e.Kind, e.Database, e.Collection, err)
+		return false, fmt.Errorf("wait at %s of %s: %w", e.Kind, e.Name(), err)
 	}
-	if state == jetstream.BarrierWaiting {
+	switch state {
+	case jetstream.BarrierWaiting:
 		t.report.atBarrier(l, e)
 		return false, nil
-	}
-	var passed bool
-	if e.Kind == jetstream.DropPartition && l.replay == nil {
-		// What another lane has kept of a stop, it kept before it arrived here: all pass the drop over, or none.
-		if passed, err = t.touch(ctx, l, e); err != nil {
+	case jetstream.BarrierReady:
+		if err := t.carryOut(ctx, l, e); err != nil {
 			return false, err
 		}
-	}
-	if state == jetstream.BarrierReady {
-		if err := t.carryOut(ctx, l, e, passed); err != nil {
-			return false, err
-		}
-		if err := barriers.Done(ctx, e.Seq); err != nil {
-			return false, fmt.Errorf("open the barrier of %s of %s.%s: %w", e.Kind, e.Database, e.Collection, err)
+		if err := t.barriers.Done(ctx, e.Seq); err != nil {
+			return false, fmt.Errorf("open the barrier of %s of %s: %w", e.Kind, e.Name(), err)
 		}
 	}
 	return true, t.ack(ctx, l, 1)
 }
 
-// replayID is under which lanes wait for one another while they make a collection good.
-func (t *target) replayID(collection int64) jetstream.TargetID {
-	return t.task.Ref().Target(t.spec.Name + "=" + strconv.FormatInt(collection, 10))
-}
-
-// carryOut drops what the event says, unless it is to be passed over.
-func (t *target) carryOut(ctx context.Context, l *heldLane, e *jetstream.Event, passed bool) error {
-	if passed {
-		return nil
-	}
-	if e.Kind == jetstream.DropCollection {
-		if ours, err := t.endStop(ctx, l, e); err != nil || !ours {
+// carryOut does what the event says, or has all lanes pass it over, or stops its collection on all of them.
+func (t *target) carryOut(ctx context.Context, l *heldLane, e *jetstream.Event) error {
+	switch e.Kind {
+	case jetstream.DropCollection:
+		ended, ours, err := t.endStop(ctx, l, e)
+		if err != nil || !ours {
 			return err
 		}
+		e = ended
+	case jetstream.DropPartition, jetstream.RenameCollection:
+		if passed, err := t.stops.PassOver(ctx, e, t.task.Spec.Lanes); err != nil || passed {
+			return err
+		}
+	case jetstream.Flush:
+		if _, stopped := t.stops.Lookup(e.CollectionID); stopped {
+			return nil // there is nothing to flush, nor when it is replayed
+		}
 	}
+	stopped, err := t.applyBarrier(ctx, e)
+	if err != nil || !stopped {
+		return err
+	}
+	_, err = t.stops.PassOver(ctx, e, t.task.Spec.Lanes) // each lane remembers it, also those that will see no event of it
+	return err
+}
+
+// applyBarrier carries the event out on the target. It reports whether that stopped the collection.
+func (t *target) applyBarrier(ctx context.Context, e *jetstream.Event) (stopped bool, err error) {
 	result := t.handlers.Apply(ctx, []*jetstream.Event{e})
 	if result.Err != nil {
-		return result.Err
+		return false, result.Err
+	}
+	lanes := map[int]uint64{}
+	for n := range t.task.Spec.Lanes {
+		lanes[n] = e.Seq
 	}
 	for _, s := range result.Stopped {
-		if err := t.stop(ctx, s, map[int]uint64{l.number: e.Seq}); err != nil {
-			return err
-		}
+		return true, t.stop(ctx, s, lanes)
 	}
-	return nil
+	return false, t.unmets.Defined(ctx, e)
 }
 
-// endStop forgets that a collection has stopped, for it is being dropped. One that stopped because the target had
-// another of its name is not ours to drop there.
-func (t *target) endStop(ctx context.Context, l *heldLane, e *jetstream.Event) (ours bool, err error) {
+// atReplayedBarrier is atBarrier for what a collection's lanes passed over and are replaying now.
+func (t *target) atReplayedBarrier(ctx context.Context, l *heldLane, e *jetstream.Event) (went bool, err error) {
+	stop, err := t.stops.Arrive(ctx, e.CollectionID, l.number, e.Seq)
+	if err != nil {
+		return false, fmt.Errorf("wait at %s of %s: %w", e.Kind, e.Name(), err)
+	}
+	switch stop.At(e.Seq, l.number) {
+	case jetstream.BarrierWaiting:
+		t.report.atBarrier(l, e)
+		return false, nil
+	case jetstream.BarrierReady:
+		if stopped, err := t.applyBarrier(ctx, e); err != nil || stopped {
+			return stopped, err
+		}
+		if err := t.stops.CarriedOut(ctx, e); err != nil {
+			return false, err
+		}
+	}
+	return true, t.ack(ctx, l, 1)
+}
+
+// endStop forgets that a collection has stopped, for it is being dropped, and gives the drop with the name that the target
+// knows. One that stopped because the target had another of its name is not ours to drop there.
+func (t *target) endStop(ctx context.Context, l *heldLane, e *jetstream.Event) (ended *jetstream.Event, ours bool, err error) {
 	stop, err := t.stops.Touch(ctx, e.CollectionID, l.number, e.Seq) // asks the bucket, not only the local copy
 	if errors.Is(err, jetstream.ErrNotFound) {
-		return true, nil
+		return e, true, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("look whether %s.%s has stopped: %w", e.Database, e.Collection, err)
+		return nil, false, fmt.Errorf("look whether %s has stopped: %w", e.Name(), err)
 	}
 	if err := t.stops.Clear(ctx, e.CollectionID); err != nil {
-		return false, fmt.Errorf("forget that %s.%s stopped: %w", e.Database, e.Collection, err)
+		return nil, false, fmt.Errorf("forget that %s stopped: %w", e.Name(), err)
 	}
-	return stop.Code != milvus.CodeSchema, nil
+	there := *e
+	name := stop.OnTarget()
+	there.Database, there.Collection = name.Database, name.Collection
+	return &there, onTarget(stop), t.unmets.Defined(ctx, e)
+}
+
+// onTarget reports whether the target has the stopped collection: where another one has its place, it has not.
+func onTarget(stop jetstream.Stop) bool {
+	return stop.Code != milvus.CodeSchema && stop.Code != handlers.CodeOccupied
+}
+
+// occupied says which stopped collection still is where the event is to create one: the source has renamed it meanwhile,
+// which the target was not told. Nil when there is none.
+func (t *target) occupied(e *jetstream.Event) *handlers.Stopped {
+	if e.Kind != jetstream.CreateCollection {
+		return nil
+	}
+	place := t.task.Spec.Place(e.Name())
+	for _, stop := range t.stops.List() {
+		if stop.CollectionID == e.CollectionID || len(stop.Former) == 0 || !onTarget(stop) || t.task.Spec.Place(stop.OnTarget()) != place {
+			continue
+		}
+		return &handlers.Stopped{Database: e.Database, Collection: e.Collection, CollectionID: e.CollectionID, Code: handlers.CodeOccupied,
+			Err: fmt.Errorf("%s, which has stopped, is on the target as %s still: mend that one, then resume the task", stop.Name(), place)}
+	}
+	return nil
 }

@@ -29,6 +29,9 @@ type batch struct {
 func (t *target) round(ctx context.Context) (worked bool, err error) {
 	lanes := t.lanes()
 	b := batch{count: map[int]int{}, first: map[int64]map[int]uint64{}}
+	if worked, err = t.retryUnmet(ctx, lanes); err != nil && !fenced(err) {
+		return false, err
+	}
 	for _, l := range lanes {
 		if err := t.settleReplay(ctx, l); err != nil {
 			return false, err
@@ -76,30 +79,38 @@ func (t *target) take(ctx context.Context, l *heldLane, b *batch) error {
 		if err != nil {
 			return err
 		}
-		if passed {
-			continue
+		if !passed {
+			b.add(l, e)
 		}
-		if b.first[e.CollectionID] == nil {
-			b.first[e.CollectionID] = map[int]uint64{}
-		}
-		if _, ok := b.first[e.CollectionID][l.number]; !ok {
-			b.first[e.CollectionID][l.number] = e.Seq
-		}
-		b.events = append(b.events, e)
 	}
 	return nil
 }
 
-// passOver passes an event over if its collection has stopped on this target, and keeps where the lane began to. An
-// event that is being replayed is one that the lane has passed over before.
-func (t *target) passOver(ctx context.Context, l *heldLane, e *jetstream.Event) (bool, error) {
-	if e.CollectionID == 0 || l.replay != nil {
+func (b *batch) add(l *heldLane, e *jetstream.Event) {
+	if b.first[e.CollectionID] == nil {
+		b.first[e.CollectionID] = map[int]uint64{}
+	}
+	if _, ok := b.first[e.CollectionID][l.number]; !ok {
+		b.first[e.CollectionID][l.number] = e.Seq
+	}
+	b.events = append(b.events, e)
+}
+
+// passOver passes an event over if its collection has stopped on this target, or does so now, and keeps where the lane began
+// to. An event that is being replayed is one that the lane has passed over before.
+func (t *target) passOver(ctx context.Context, l *heldLane, e *jetstream.Event) (passed bool, err error) {
+	if e.CollectionID == 0 {
 		return false, nil
 	}
-	if stop, ok := t.stops.Lookup(e.CollectionID); !ok || !stop.Holds(l.number) {
-		return false, nil
+	stop, stopped := t.stops.Lookup(e.CollectionID)
+	if l.replay != nil || !stopped || !stop.Holds(l.number) {
+		s := t.occupied(e)
+		if s == nil {
+			return false, nil
+		}
+		return true, t.stop(ctx, *s, map[int]uint64{l.number: e.Seq})
 	}
-	passed, err := t.touch(ctx, l, e)
+	passed, err = t.touch(ctx, l, e)
 	if passed {
 		t.cfg.Metrics.passedOver.WithLabelValues(t.task.Spec.Name, t.spec.Name).Add(float64(max(1, e.Rows)))
 	}
@@ -129,7 +140,7 @@ func (t *target) parkDelivery(ctx context.Context, d *jetstream.Delivery) error 
 	return nil
 }
 
-// applyBatch applies the batch, keeps what stopped, and acks: in that order (Guarantee 1).
+// applyBatch applies the batch, keeps what stopped or was refused, and acks: in that order (Guarantee 1).
 func (t *target) applyBatch(ctx context.Context, lanes []*heldLane, b *batch) error {
 	ctx, cancel := t.whileHeld(ctx, lanes)
 	defer cancel()
@@ -142,6 +153,9 @@ func (t *target) applyBatch(ctx context.Context, lanes []*heldLane, b *batch) er
 			if err := t.stop(ctx, s, b.first[s.CollectionID]); err != nil {
 				return err
 			}
+		}
+		if err := t.keepUnmet(ctx, b.events, result); err != nil {
+			return err
 		}
 	}
 	for _, l := range lanes {

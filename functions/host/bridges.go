@@ -1,11 +1,14 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
 
 	"kitestream/bridge"
 	"kitestream/bridge/catalog"
@@ -57,11 +61,15 @@ func NewBridges(cfg BridgesConfig) *Bridges {
 // Run takes over what bridges it can and runs them until ctx ends; it returns when they have stopped and their leases
 // are free for others.
 func (h *Bridges) Run(ctx context.Context) error {
-	sub, err := h.cfg.NC.QueueSubscribe(ResolveSubject(h.cfg.Source), "bridges", h.resolve)
-	if err != nil {
-		return fmt.Errorf("answer for source %s: %w", h.cfg.Source, err)
+	for subject, answer := range map[string]nats.MsgHandler{
+		ResolveSubject(h.cfg.Source): h.resolve, DescribeSubject(h.cfg.Source): h.describe,
+	} {
+		sub, err := h.cfg.NC.QueueSubscribe(subject, "bridges", answer)
+		if err != nil {
+			return fmt.Errorf("answer for source %s: %w", h.cfg.Source, err)
+		}
+		defer func() { _ = sub.Unsubscribe() }()
 	}
-	defer func() { _ = sub.Unsubscribe() }()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		changed := h.cfg.Tasks.Watch(ctx)
@@ -237,15 +245,64 @@ func (h *Bridges) resolve(m *nats.Msg) {
 		respond(m, ResolveAnswer{Error: fmt.Sprintf("request is no task: %v", err)})
 		return
 	}
+	r := spec.Resolve(byName(h.collections()))
+	respond(m, ResolveAnswer{Matched: r.Matched, Missing: r.Missing, Empty: r.Empty})
+}
+
+// collections are those that the source has now.
+func (h *Bridges) collections() map[jetstream.QualifiedName]*catalog.Collection {
 	v := h.cfg.Catalog.View()
-	var names []jetstream.QualifiedName
+	all := map[jetstream.QualifiedName]*catalog.Collection{}
 	for _, c := range v.Collections {
 		if db := v.Databases[c.DatabaseID]; db != nil && c.State == catalog.Created {
-			names = append(names, jetstream.QualifiedName{Database: db.Name, Collection: c.Name})
+			all[jetstream.QualifiedName{Database: db.Name, Collection: c.Name}] = c
 		}
 	}
-	r := spec.Resolve(names)
-	respond(m, ResolveAnswer{Matched: r.Matched, Missing: r.Missing, Empty: r.Empty})
+	return all
+}
+
+// describe answers what the collections are like that a task would select now.
+func (h *Bridges) describe(m *nats.Msg) {
+	var req DescribeRequest
+	if err := json.Unmarshal(m.Data, &req); err != nil {
+		respond(m, DescribeAnswer{Error: fmt.Sprintf("request can't be read: %v", err)})
+		return
+	}
+	all := h.collections()
+	room := int(h.cfg.NC.MaxPayload()) / 2 // base64 makes four of three
+	var answer DescribeAnswer
+	for _, n := range req.Task.Resolve(byName(all)).Matched {
+		if compareNames(n, req.After) <= 0 {
+			continue
+		}
+		body, err := h.create(n, all[n])
+		if err != nil {
+			answer.Error = err.Error()
+			break
+		}
+		if room -= len(body); room < 0 && len(answer.Creates) > 0 {
+			answer.More = true
+			break
+		}
+		answer.Creates, answer.Last = append(answer.Creates, body), n
+	}
+	respond(m, answer)
+}
+
+func byName(all map[jetstream.QualifiedName]*catalog.Collection) []jetstream.QualifiedName {
+	return slices.SortedFunc(maps.Keys(all), compareNames)
+}
+
+func compareNames(a, b jetstream.QualifiedName) int {
+	return cmp.Or(cmp.Compare(a.Database, b.Database), cmp.Compare(a.Collection, b.Collection))
+}
+
+func (h *Bridges) create(n jetstream.QualifiedName, c *catalog.Collection) ([]byte, error) {
+	req, err := bridge.CreateRequest(&catalog.Database{ID: c.DatabaseID, Name: n.Database}, c)
+	if err != nil {
+		return nil, err
+	}
+	return proto.Marshal(req)
 }
 
 func respond(m *nats.Msg, answer any) {

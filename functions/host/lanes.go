@@ -58,6 +58,11 @@ var errLeft = errors.New("lost the lease by which the other workers see this one
 // Run takes over this process's share of all lanes and applies them, until ctx ends. It returns when what was in flight
 // is settled and the leases are free for others.
 func (h *Lanes) Run(ctx context.Context) error {
+	stop, err := h.answerPlans(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	for {
 		err := h.runJoined(ctx)
 		if ctx.Err() != nil {

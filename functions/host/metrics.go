@@ -7,6 +7,7 @@ type Metrics struct {
 	passedOver *prometheus.CounterVec // task, target
 	parked     *prometheus.CounterVec // task, target
 	stopped    *prometheus.CounterVec // task, target
+	unmet      *prometheus.GaugeVec   // task, target
 	held       prometheus.Gauge
 }
 
@@ -19,10 +20,12 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		passedOver: vec("rows_passed_over_total", "Rows and keys passed over because their collection has stopped on the target."),
 		parked:     vec("events_parked_total", "Events that could not be read and were put into the dead-letter stream."),
 		stopped:    vec("collections_stopped_total", "Collections that stopped on a target."),
-		held:       prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "kitestream_worker", Name: "lanes_held", Help: "Lanes that this process holds."}),
+		unmet: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "kitestream_worker", Name: "settings_unmet",
+			Help: "Settings that the target refused and goes on without. Every process that applies lanes of the target says the same."}, []string{"task", "target"}),
+		held: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "kitestream_worker", Name: "lanes_held", Help: "Lanes that this process holds."}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.passedOver, m.parked, m.stopped, m.held)
+		reg.MustRegister(m.passedOver, m.parked, m.stopped, m.unmet, m.held)
 	}
 	return m
 }

@@ -27,15 +27,18 @@ func (t *target) beginReplay(ctx context.Context, l *heldLane) {
 	if l.replay != nil || len(l.pending) > 0 {
 		return
 	}
-	for _, stop := range t.stops.List() {
+	until := l.lane.Floor()
+	for _, stop := range t.stops.Turns() {
 		from, behind := stop.Lanes[l.number]
-		if !stop.Retry || !behind {
+		if !behind || until < stop.Barrier {
 			continue
 		}
 		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		r := &replay{collection: stop.CollectionID, name: stop.Database + "." + stop.Collection, in: make(chan jetstream.Delivery, readAhead), done: make(chan struct{}), cancel: cancel}
-		filters := jetstream.CollectionSubjects(t.task.Spec.Name, l.number, stop.Database, stop.Collection)
-		until := l.lane.Floor()
+		var filters []string
+		for _, n := range stop.Names() {
+			filters = append(filters, jetstream.CollectionSubjects(t.task.Spec.Name, l.number, n.Database, n.Collection)...)
+		}
 		r.parts.Go(func() {
 			defer t.notify()
 			defer close(r.done)
@@ -51,7 +54,7 @@ func (t *target) beginReplay(ctx context.Context, l *heldLane) {
 
 // give hands over an event of the collection that the lane has passed over.
 func (r *replay) give(ctx context.Context, e *jetstream.Event, until uint64, wake func()) error {
-	if e.CollectionID != r.collection || e.Seq > until {
+	if e.CollectionID != r.collection || e.Seq > until || e.Kind == jetstream.Flush {
 		return ctx.Err()
 	}
 	select {

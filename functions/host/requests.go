@@ -3,6 +3,7 @@ package host
 import (
 	"time"
 
+	"kitestream/handlers"
 	"kitestream/jetstream"
 )
 
@@ -11,6 +12,12 @@ const requestPrefix = "ksctl."
 
 // ResolveSubject is where any bridge of the source answers a TaskSpec with a ResolveAnswer.
 func ResolveSubject(source string) string { return requestPrefix + "source." + source + ".resolve" }
+
+// DescribeSubject is where any bridge of the source answers a DescribeRequest with a DescribeAnswer.
+func DescribeSubject(source string) string { return requestPrefix + "source." + source + ".describe" }
+
+// PlanSubject is where any worker answers a PlanRequest with a PlanAnswer.
+const PlanSubject = requestPrefix + "worker.plan"
 
 // SyncSubject is where the task's bridge answers a SyncRequest with a SyncAnswer.
 func SyncSubject(task string) string { return requestPrefix + "bridge." + task + ".sync" }
@@ -21,6 +28,33 @@ type ResolveAnswer struct {
 	Missing []jetstream.QualifiedName `json:"missing,omitempty"` // named outright, not there yet
 	Empty   []jetstream.QualifiedName `json:"empty,omitempty"`   // patterns that match nothing yet
 	Error   string                    `json:"error,omitempty"`
+}
+
+// DescribeRequest asks what the collections are like that a task selects.
+type DescribeRequest struct {
+	Task  jetstream.TaskSpec      `json:"task"`
+	After jetstream.QualifiedName `json:"after"` // only those after that name; the zero value: all
+}
+
+// DescribeAnswer has the next collections by name, as many as fit a message.
+type DescribeAnswer struct {
+	Creates [][]byte                `json:"creates"` // a milvuspb.CreateCollectionRequest each, with the source's names
+	Last    jetstream.QualifiedName `json:"last"`
+	More    bool                    `json:"more,omitempty"` // there are collections after Last
+	Error   string                  `json:"error,omitempty"`
+}
+
+// PlanRequest asks what would become of collections on a target.
+type PlanRequest struct {
+	Task    jetstream.TaskSpec   `json:"task"`
+	Target  jetstream.TargetSpec `json:"target"` // one of the task's
+	Creates [][]byte             `json:"creates"`
+}
+
+// PlanAnswer has a plan for each of the request's collections, or says why the target could not be asked.
+type PlanAnswer struct {
+	Plans []handlers.Plan `json:"plans"`
+	Error string          `json:"error,omitempty"`
 }
 
 // SyncRequest asks a bridge to answer when all that its source holds is on the stream.

@@ -37,6 +37,7 @@ type target struct {
 
 	barriers *jetstream.Barriers
 	stops    *jetstream.Stops
+	unmets   *jetstream.Unmets
 	handlers *handlers.Handlers
 	report   *reporter
 }
@@ -158,9 +159,13 @@ func (t *target) applyAll(ctx context.Context) error {
 	if t.stops, err = jetstream.OpenStops(ctx, t.cfg.JS, t.cfg.Buckets.Lanes, t.id); err != nil {
 		return fmt.Errorf("read the stopped collections of target %s: %w", t.spec.Name, err)
 	}
+	if t.unmets, err = jetstream.OpenUnmets(ctx, t.cfg.JS, t.cfg.Buckets.Lanes, t.id); err != nil {
+		return fmt.Errorf("read the unmet settings of target %s: %w", t.spec.Name, err)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	var follow sync.WaitGroup
-	follow.Go(func() { _ = t.stops.Run(ctx) }) // ends with ctx only
+	follow.Go(func() { _ = t.stops.Run(ctx, t.notify) }) // ends with ctx only
+	follow.Go(func() { _ = t.unmets.Run(ctx, t.notify) })
 	defer follow.Wait()
 	defer cancel()
 	t.barriers = jetstream.NewBarriers(t.cfg.JS, t.cfg.Buckets.Lanes, t.id)
@@ -170,6 +175,7 @@ func (t *target) applyAll(ctx context.Context) error {
 	t.report.resumed()
 	for ctx.Err() == nil {
 		t.settleMembers(ctx)
+		t.cfg.Metrics.unmet.WithLabelValues(t.task.Spec.Name, t.spec.Name).Set(float64(len(t.unmets.List())))
 		worked, err := t.round(ctx)
 		if err != nil {
 			return err

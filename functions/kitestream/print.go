@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -74,16 +75,43 @@ func (p *printer) line(format string, args ...any) {
 
 func (p *printer) created(a *control.CreateAnswer) {
 	p.line("task %s created: %d lanes, targets %s", a.Task.Name, a.Task.Lanes, strings.Join(a.Task.Targets, ", "))
-	if a.Resolved == nil {
+	p.resolved(a.Resolved)
+	if a.Note != "" {
 		p.line("note: %s", a.Note)
+	}
+}
+
+func (p *printer) resolved(r *control.Resolved) {
+	if r == nil {
 		return
 	}
-	p.line("selected now: %s", names(a.Resolved.Matched))
-	if len(a.Resolved.Missing) > 0 {
-		p.line("waiting until they are there: %s", names(a.Resolved.Missing))
+	p.line("selected now: %s", names(r.Matched))
+	if len(r.Missing) > 0 {
+		p.line("waiting until they are there: %s", names(r.Missing))
 	}
-	if len(a.Resolved.Empty) > 0 {
-		p.line("patterns that nothing matches yet: %s", names(a.Resolved.Empty))
+	if len(r.Empty) > 0 {
+		p.line("patterns that nothing matches yet: %s", names(r.Empty))
+	}
+}
+
+func (p *printer) planned(a *control.PlanAnswer) {
+	p.line("task %s is not made: this is what it would do", a.Name)
+	p.resolved(a.Resolved)
+	for _, t := range a.Targets {
+		p.line("")
+		p.row("TARGET "+t.Name, "ACTION", "AS", "REMARKS")
+		for _, c := range t.Collections {
+			p.row("  "+c.Source.String(), c.Action, c.Target, strings.Join(append(slices.Clone(c.Problems), c.Warnings...), "; "))
+		}
+		if t.Note != "" {
+			p.line("note: %s", t.Note)
+		}
+	}
+	for _, n := range a.Notes {
+		p.line("note: %s", n)
+	}
+	for _, problem := range a.Problems {
+		p.line("problem: %s: %s", problem.Field, problem.Message)
 	}
 }
 
@@ -115,7 +143,7 @@ func (p *printer) changed(a *control.ChangeAnswer) {
 	}
 	p.line("task %s: %s", a.Task.Name, what)
 	if a.Retried > 0 {
-		p.line("stopped collections that are tried again: %d", a.Retried)
+		p.line("stopped collections and refused settings that are tried again: %d", a.Retried)
 	}
 }
 
@@ -133,6 +161,9 @@ func (p *printer) got(v *control.View) {
 	p.row("REPLICATED", names(v.Resolved))
 	if len(v.WaitingFor) > 0 {
 		p.row("NOT THERE YET", names(v.WaitingFor))
+	}
+	if len(v.Empty) > 0 {
+		p.row("NOTHING MATCHES YET", names(v.Empty))
 	}
 	for _, t := range v.Targets {
 		p.target(&t)
@@ -160,6 +191,18 @@ func (p *printer) target(t *control.TargetView) {
 	p.row("  LANE", "STATE", "FLOOR", "PENDING", "HELD BY", "WHY")
 	for _, l := range t.Lanes {
 		p.row(fmt.Sprintf("  %d", l.Lane), l.State, l.Floor, l.Pending, l.Holder, l.Why)
+	}
+	p.unmet(t.Unmet)
+}
+
+func (p *printer) unmet(all []control.UnmetView) {
+	if len(all) == 0 {
+		return
+	}
+	p.line("")
+	p.row("  REFUSED", "OF", "CODE", "WHY", "WHAT TO DO")
+	for _, u := range all {
+		p.row("  "+string(u.Kind), strings.Trim(u.Database+"."+u.Collection, "."), u.Code, u.Why, u.Do)
 	}
 }
 

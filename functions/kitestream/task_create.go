@@ -14,6 +14,7 @@ import (
 
 func newCreate() *cobra.Command {
 	var file string
+	var dryRun bool
 	c := &cobra.Command{
 		Use: "create -f FILE", Short: "Make a task from a file",
 		Long: "Make a task from a YAML or JSON file ('-': standard input) and print which collections it selects now.",
@@ -30,11 +31,31 @@ func newCreate() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if dryRun {
+				return planTask(c, spec)
+			}
 			return ask(c, func(client *control.Client) (*control.CreateAnswer, error) { return client.Create(c.Context(), spec) }, (*printer).created)
 		},
 	}
 	c.Flags().StringVarP(&file, "file", "f", "", "the task file; '-' is standard input")
+	c.Flags().BoolVar(&dryRun, "dry-run", false, "make nothing; print what would be made on each target, what can't be, and why")
 	return c
+}
+
+// planTask prints what the task would do. A task that would be refused is an error.
+func planTask(c *cobra.Command, spec jetstream.TaskSpec) error {
+	var problems int
+	err := ask(c, func(client *control.Client) (*control.PlanAnswer, error) {
+		a, err := client.Plan(c.Context(), spec)
+		if err == nil {
+			problems = len(a.Problems)
+		}
+		return a, err
+	}, (*printer).planned)
+	if err == nil && problems > 0 {
+		return fmt.Errorf("task %s would be refused: %d problems", spec.Name, problems)
+	}
+	return err
 }
 
 // readTask reads a task file and checks it, so that what is wrong with it is told before anything is asked.

@@ -22,6 +22,9 @@ func (t *Target) CreateCollection(ctx context.Context, req *milvuspb.CreateColle
 	}
 	ref := handlers.Ref{Database: req.GetDbName(), Collection: req.GetCollectionName()}
 	t.shapes.forget(ref)
+	if err := t.holds(ctx, ref, want); err != nil {
+		return err
+	}
 	if err := t.adopt(ctx, ref, want); !isCode(err, CodeNoCollection, CodeNoDatabase) {
 		return err
 	}
@@ -40,21 +43,44 @@ func (t *Target) CreateCollection(ctx context.Context, req *milvuspb.CreateColle
 	return err
 }
 
-// adopt compares a collection that is there with the wanted one. The error is a CodeNoCollection if there is none, and
-// a CodeSchema, with every difference, if it is not the same.
-func (t *Target) adopt(ctx context.Context, ref handlers.Ref, want *wanted) error {
-	d, err := t.describe(ctx, ref)
+// holds refuses what the target's version can't hold. A server that is older than a field's type need not: a 2.3.5 makes
+// the collection, without what it doesn't know.
+func (t *Target) holds(ctx context.Context, ref handlers.Ref, want *wanted) error {
+	v, err := t.version(ctx)
 	if err != nil {
 		return err
 	}
-	diff := differences(want.schema, d.GetSchema())
-	if isAlias(d, ref) {
-		diff = append(diff, "the name is an alias of another collection")
+	problems := v.problems(want.schema)
+	if len(problems) == 0 {
+		return nil
+	}
+	return refuse(CodeUnsupported, "the target can't hold %s: %s", ref, strings.Join(problems, "; "))
+}
+
+// adopt compares a collection that is there with the wanted one. The error is a CodeNoCollection if there is none, and
+// a CodeSchema, with every difference, if it is not the same.
+func (t *Target) adopt(ctx context.Context, ref handlers.Ref, want *wanted) error {
+	diff, err := t.compare(ctx, ref, want)
+	if err != nil {
+		return err
 	}
 	if len(diff) > 0 {
 		return refuse(CodeSchema, "the target has a collection %s with another schema: %s", ref, strings.Join(diff, "; "))
 	}
 	return nil
+}
+
+// compare says in what a collection that is there is not the wanted one.
+func (t *Target) compare(ctx context.Context, ref handlers.Ref, want *wanted) ([]string, error) {
+	d, err := t.describe(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	diff := differences(want.schema, d.GetSchema())
+	if isAlias(d, ref) {
+		diff = append(diff, "the name is an alias of another collection")
+	}
+	return diff, nil
 }
 
 // isAlias reports whether the collection was described by an alias. A 2.3.5 gives the alias as the collection's name, a
@@ -81,7 +107,7 @@ func (t *Target) DropCollection(ctx context.Context, ref handlers.Ref) error {
 	s, err := t.service.DropCollection(ctx, &milvuspb.DropCollectionRequest{
 		DbName: ref.Database, CollectionName: ref.Collection,
 	})
-	return unless(checkStatus(s, err), CodeNoCollection, CodeNoDatabase)
+	return unless(t.missing(ctx, ref, checkStatus(s, err)), CodeNoCollection, CodeNoDatabase)
 }
 
 // forget forgets all that is remembered of a collection, which is about to be another one.
@@ -97,9 +123,6 @@ func unless(err error, codes ...string) error {
 	}
 	return err
 }
-
-// replicateProperties are those of Milvus's own replication, which would make the target's collection refuse writes.
-const replicateProperties = "replicate."
 
 // wanted is a collection as it should be on the target.
 type wanted struct {

@@ -45,6 +45,7 @@ func field(name string, typ schemapb.DataType, how ...func(*schemapb.FieldSchema
 func primary(f *schemapb.FieldSchema)      { f.IsPrimaryKey = true }
 func auto(f *schemapb.FieldSchema)         { f.AutoID = true }
 func partitionKey(f *schemapb.FieldSchema) { f.IsPartitionKey = true }
+func clustering(f *schemapb.FieldSchema)   { f.IsClusteringKey = true }
 func dynamic(f *schemapb.FieldSchema)      { f.IsDynamic = true }
 
 func elements(typ schemapb.DataType) func(*schemapb.FieldSchema) {
@@ -104,12 +105,6 @@ func metas(v ...string) *schemapb.FieldData {
 	f := jsons("$meta", v...)
 	f.IsDynamic = true
 	return f
-}
-
-func arrays(name string, typ schemapb.DataType, v ...*schemapb.ScalarField) *schemapb.FieldData {
-	return scalars(name, schemapb.DataType_Array, &schemapb.ScalarField{
-		Data: &schemapb.ScalarField_ArrayData{ArrayData: &schemapb.ArrayArray{Data: v, ElementType: typ}},
-	})
 }
 
 // vectors is n float vectors, of which row i begins with from+i.

@@ -105,6 +105,8 @@ func byStatus(code int32) (kind, bool) {
 		return kind{handlers.Permanent, CodeNoAlias}, true
 	case 1601, 1602: // an alias and a collection of one name (seen), an alias of another collection (seen)
 		return kind{handlers.Permanent, CodeNameTaken}, true
+	case 6: // Milvus Lite's "illegal argument" (seen); a Milvus has no use for it
+		return kind{handlers.Permanent, CodeRefused}, true
 	case 1100, 1101, 1102, 1700, 1701, 1804: // parameter invalid (seen), missing, too large; field not found, name invalid; data
 		return kind{handlers.Permanent, CodeRefused}, true
 	}
@@ -183,6 +185,11 @@ func checkStatus(s *commonpb.Status, err error) error {
 	}
 	text := fmt.Errorf("%s (code %d, %s)", s.GetReason(), s.GetCode(), s.GetErrorCode())
 	k, ok := byStatus(s.GetCode())
+	if s.GetCode() == 1 && s.GetErrorCode() != commonpb.ErrorCode_NotReadyServe && !s.GetRetriable() {
+		// Milvus Lite answers 1 to whatever it has no code for, from a partition that is there already to an error in
+		// itself (seen).
+		k, ok = kind{handlers.Unclear, handlers.CodeUnknown}, true
+	}
 	if !ok {
 		k, ok = byErrorCode(s.GetErrorCode())
 	}

@@ -19,6 +19,10 @@ const needsIndex = "indexes of this kind"
 // CreateIndex makes the index, in place of any that differs.
 func (t *Target) CreateIndex(ctx context.Context, req *milvuspb.CreateIndexRequest) error {
 	ref := handlers.Ref{Database: req.GetDbName(), Collection: req.GetCollectionName()}
+	req, err := t.indexRequest(ctx, req)
+	if err != nil {
+		return setting(err, needsIndex)
+	}
 	have, err := t.indexes(ctx, ref)
 	if err != nil {
 		return setting(err, needsIndex)
@@ -157,6 +161,9 @@ func inTheWay(want *milvuspb.CreateIndexRequest, have *milvuspb.IndexDescription
 		indexParams(have.GetParams())[path] == indexParams(want.GetExtraParams())[path]
 }
 
+// nestedParams is the parameter that holds others, as JSON.
+const nestedParams = "params"
+
 // indexParams are the parameters that an index is built by. Some stand in the JSON of "params", some beside it, as whoever
 // made the index liked. How it is held in memory is AlterIndex's affair.
 func indexParams(list []*commonpb.KeyValuePair) map[string]string {
@@ -165,7 +172,7 @@ func indexParams(list []*commonpb.KeyValuePair) map[string]string {
 		var nested map[string]any
 		d := json.NewDecoder(strings.NewReader(p.GetValue()))
 		d.UseNumber()
-		if p.GetKey() != "params" || d.Decode(&nested) != nil {
+		if p.GetKey() != nestedParams || d.Decode(&nested) != nil {
 			out[p.GetKey()] = p.GetValue()
 			continue
 		}

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
-	"github.com/milvus-io/milvus-proto/go-api/v2/schemapb"
 
 	"kitestream/handlers"
 )
@@ -140,9 +139,6 @@ func (t *Target) whyNotLoaded(ctx context.Context, ref handlers.Ref, err error) 
 	return refuse(CodeNoIndex, "%s can't be loaded, because %s has no index on the target: make one there (or see why the source's was refused), then resume the task: %w",
 		ref, strings.Join(missing, ", "), err)
 }
-
-// isVector goes by the numbers, which leave room: vectors are 100 to 199.
-func isVector(t schemapb.DataType) bool { return t >= schemapb.DataType_BinaryVector && t < 200 }
 
 // ReleaseCollection has nothing of the collection loaded.
 func (t *Target) ReleaseCollection(ctx context.Context, ref handlers.Ref) error {

@@ -163,7 +163,10 @@ func (t *Target) replicas(ctx context.Context, wanted int32) (int32, error) {
 	}
 	res, err := t.service.DescribeResourceGroup(ctx, &milvuspb.DescribeResourceGroupRequest{ResourceGroup: defaultGroup})
 	err = check(res, err)
-	if isRefusal(err) || isCode(err, CodeVersion, CodeForbidden) {
+	if isCode(err, CodeVersion) {
+		return 1, nil // a Milvus Lite, which takes any number and has one node
+	}
+	if isRefusal(err) || isCode(err, CodeForbidden) {
 		return wanted, nil // the load will tell
 	}
 	if nodes := res.GetResourceGroup().GetNumAvailableNode(); err == nil && nodes > 0 {

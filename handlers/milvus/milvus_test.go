@@ -85,7 +85,7 @@ func TestDeleteExpression(t *testing.T) {
 	if err := target.Delete(t.Context(), stubRef, "p", intKeys(-9223372036854775808, 0, 5)); err != nil {
 		t.Fatal(err)
 	}
-	if want := "id in [-9223372036854775808,0,5]"; s.remove.Expr != want || s.remove.PartitionName != "p" || s.remove.DbName != "db" {
+	if want := "id in [-9223372036854775807-1,0,5]"; s.remove.Expr != want || s.remove.PartitionName != "p" || s.remove.DbName != "db" {
 		t.Errorf("request %v, want %s", s.remove, want)
 	}
 }
@@ -144,7 +144,7 @@ func TestAnswers(t *testing.T) {
 		errs    []codes.Code
 	}{
 		"transient KS-T-UNAVAILABLE": {[]*commonpb.Status{code(2), code(901), code(905), old(commonpb.ErrorCode_NodeIDNotMatch)}, []codes.Code{codes.Unavailable}},
-		"transient KS-T-NOTREADY":    {[]*commonpb.Status{code(1), old(commonpb.ErrorCode_NotReadyServe)}, nil},
+		"transient KS-T-NOTREADY":    {[]*commonpb.Status{{Code: 1, ErrorCode: commonpb.ErrorCode_NotReadyServe}, old(commonpb.ErrorCode_NotReadyServe)}, nil},
 		"transient KS-T-INTERNAL": {[]*commonpb.Status{
 			code(5), code(503), code(1302), {Code: 4242, Retriable: true}, old(commonpb.ErrorCode_DDRequestRace),
 		}, []codes.Code{codes.Internal, codes.Aborted}},
@@ -158,8 +158,8 @@ func TestAnswers(t *testing.T) {
 		"permanent KS-P-NOCOLLECTION":  {[]*commonpb.Status{code(100), old(commonpb.ErrorCode_CollectionNotExists)}, nil},
 		"permanent KS-P-NOPARTITION":   {[]*commonpb.Status{code(200)}, nil},
 		"permanent KS-P-NODATABASE":    {[]*commonpb.Status{code(800)}, nil},
-		"permanent KS-P-REFUSED":       {[]*commonpb.Status{code(1100), code(1700), old(commonpb.ErrorCode_UpsertAutoIDTrue)}, nil},
-		"unclear KS-U-UNKNOWN":         {[]*commonpb.Status{code(65535), code(1001), code(4242), old(commonpb.ErrorCode_UnexpectedError)}, []codes.Code{codes.Unknown}},
+		"permanent KS-P-REFUSED":       {[]*commonpb.Status{code(1100), code(1700), code(6), old(commonpb.ErrorCode_UpsertAutoIDTrue)}, nil},
+		"unclear KS-U-UNKNOWN":         {[]*commonpb.Status{code(65535), code(1), code(1001), code(4242), old(commonpb.ErrorCode_UnexpectedError)}, []codes.Code{codes.Unknown}},
 	} {
 		t.Run(want, func(t *testing.T) {
 			s := &stub{schema: schemaOf(idField())}
@@ -220,10 +220,12 @@ func TestDifferences(t *testing.T) {
 		}
 	}
 	nullable := func(f *schemapb.FieldSchema) { f.Nullable = true }
-	clustering := func(f *schemapb.FieldSchema) { f.IsClusteringKey = true }
-	mmap := func(f *schemapb.FieldSchema) {
-		f.TypeParams = append(f.TypeParams, &commonpb.KeyValuePair{Key: "mmap.enabled", Value: "true"})
+	text := func(key, value string) func(*schemapb.FieldSchema) {
+		return func(f *schemapb.FieldSchema) {
+			f.TypeParams = append(f.TypeParams, &commonpb.KeyValuePair{Key: key, Value: value})
+		}
 	}
+	mmap := text("mmap.enabled", "true")
 	long := func(how ...func(*schemapb.FieldSchema)) *schemapb.FieldSchema {
 		return field("k", schemapb.DataType_Int64, how...)
 	}
@@ -240,11 +242,14 @@ func TestDifferences(t *testing.T) {
 		"type":           {long(), field("k", schemapb.DataType_Int32), `field "k": type is Int64 on the source, Int32 on the target`},
 		"element":        {array(schemapb.DataType_Int64), array(schemapb.DataType_Int8), `field "k": element type is Int64 on the source, Int8 on the target`},
 		"partition_key":  {long(partitionKey), long(), `field "k": partition key is on on the source, off on the target`},
-		"clustering_key": {long(clustering), long(), `field "k": clustering key is on on the source, off on the target`},
+		"clustering_key": {long(clustering), long(), ""},
 		"nullable":       {long(), long(nullable), `field "k": nullable is off on the source, on on the target`},
 		"default":        {long(value(1)), long(), `field "k": default value is long_data:1 on the source, none on the target`},
 		"same_default":   {long(value(1)), long(value(1)), ""},
-		"param":          {long(param("x", 1)), long(), `field "k": x is 1 on the source, none on the target`},
+		"other_param":    {long(param("x", 1)), long(), ""},
+		"max_length":     {long(param("max_length", 1)), long(), `field "k": max_length is 1 on the source, none on the target`},
+		"analyzer":       {long(text("enable_analyzer", "false"), text("analyzer_params", `{"a":1}`)), long(text("analyzer_params", `{"a": 1}`)), ""},
+		"other_analyzer": {long(text("analyzer_params", `{"a":1}`)), long(text("analyzer_params", `{"a":2}`)), `field "k": analyzer_params is {"a":1} on the source, {"a":2} on the target`},
 		"primary": {
 			long(primary), long(), `field "k": primary key is on on the source, off on the target`,
 		},

@@ -17,7 +17,7 @@ const ttlProperty = "collection.ttl.seconds"
 // keptProperties are prefixes of properties that a target does not take over: of Milvus's own replication, which would
 // make it refuse writes, denials of writes, which would do so before the last rows have come, and resource groups, which
 // are its own affair.
-var keptProperties = []string{replicateProperties, "database.force.deny.", "database.resource_groups", "collection.resource_groups"}
+var keptProperties = []string{"replicate.", "database.force.deny.", "database.resource_groups", "collection.resource_groups"}
 
 // taken reports whether a target takes the property over.
 func taken(key string) bool {

@@ -2,6 +2,7 @@ package milvus
 
 import (
 	"context"
+	"math"
 	"strconv"
 	"strings"
 
@@ -12,7 +13,7 @@ import (
 	"kitestream/jetstream/rows"
 )
 
-// fieldsData is the number of fields_data in milvuspb's UpsertRequest and InsertRequest.
+// fieldsData is the number of fields_data in milvuspb's UpsertRequest and in its InsertRequest.
 const fieldsData protowire.Number = 5
 
 // Upsert writes the rows in one request. Their columns go into the request as bytes: to this program's protobuf they
@@ -30,6 +31,14 @@ func (t *Target) Upsert(ctx context.Context, ref handlers.Ref, partition string,
 		DbName: ref.Database, CollectionName: ref.Collection, PartitionName: s.partition(partition), NumRows: uint32(r.Len()),
 	}
 	req.ProtoReflect().SetUnknown(columns)
+	done, err := t.alone(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if s.lite {
+		return t.changed(ref, t.replace(ctx, req))
+	}
 	res, err := t.service.Upsert(ctx, req)
 	return t.changed(ref, check(res, err))
 }
@@ -60,30 +69,40 @@ func (t *Target) Delete(ctx context.Context, ref handlers.Ref, partition string,
 	if err != nil {
 		return err
 	}
+	done, err := t.alone(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer done()
 	res, err := t.service.Delete(ctx, &milvuspb.DeleteRequest{
 		DbName: ref.Database, CollectionName: ref.Collection, PartitionName: s.partition(partition),
-		Expr: inKeys(s.Key, keys),
+		Expr: s.inKeys(keys),
 	})
 	return t.changed(ref, check(res, err))
 }
 
-// inKeys is the expression: field in [key, …]. Milvus reads a string in it with Go's strconv.Unquote, so Quote writes
-// what it reads, whatever is in the key.
-func inKeys(field string, keys rows.Keys) string {
+// inKeys is the expression: field in [key, …]. A string is written as Milvus, which reads it with Go's strconv.Unquote,
+// and Milvus Lite, which knows no escapes but these, both read it back. A Milvus reads the least of all numbers as the
+// negative of one that is too large, and refuses it; a difference it works out.
+func (s *shape) inKeys(keys rows.Keys) string {
+	quoted := strings.NewReplacer(`"`, `\"`, `\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
 	var b strings.Builder
-	b.WriteString(field)
+	b.WriteString(s.Key)
 	b.WriteString(" in [")
-	text := make([]byte, 0, 64)
 	for i := range keys.Len() {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		if keys.Strings != nil {
-			text = strconv.AppendQuote(text[:0], keys.Strings[i])
-		} else {
-			text = strconv.AppendInt(text[:0], keys.Ints[i], 10)
+		switch {
+		case keys.Strings != nil:
+			b.WriteByte('"')
+			_, _ = quoted.WriteString(&b, keys.Strings[i]) // a Builder takes everything
+			b.WriteByte('"')
+		case keys.Ints[i] == math.MinInt64 && !s.lite:
+			b.WriteString("-9223372036854775807-1")
+		default:
+			b.WriteString(strconv.FormatInt(keys.Ints[i], 10))
 		}
-		b.Write(text)
 	}
 	b.WriteByte(']')
 	return b.String()

@@ -1,6 +1,7 @@
 package milvus
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -94,13 +95,15 @@ func fieldDifferences(want, have *fieldSchema) []string {
 	compare("element type", want.GetElementType(), have.GetElementType())
 	compare("primary key", onOff(want.GetIsPrimaryKey()), onOff(have.GetIsPrimaryKey()))
 	compare("partition key", onOff(want.GetIsPartitionKey()), onOff(have.GetIsPartitionKey()))
-	compare("clustering key", onOff(want.GetIsClusteringKey()), onOff(have.GetIsClusteringKey()))
 	compare("nullable", onOff(want.GetNullable()), onOff(have.GetNullable()))
 	compare("default value", defaultText(want), defaultText(have))
 	if have.GetAutoID() {
 		out = append(out, "auto-ID is on on the target, which then can't keep the source's keys")
 	}
 	w, h := params(want.GetTypeParams()), params(have.GetTypeParams())
+	if _, limited := h["max_length"]; want.GetDataType() == schemapb.DataType_Array && !limited {
+		delete(w, "max_length") // of the elements: Milvus Lite keeps none, and so limits none
+	}
 	names := maps.Clone(w)
 	maps.Copy(names, h)
 	for _, name := range slices.Sorted(maps.Keys(names)) {
@@ -109,15 +112,34 @@ func fieldDifferences(want, have *fieldSchema) []string {
 	return out
 }
 
-// params are the type parameters that say what values a field can hold. How the target stores them is its own affair.
+// params are the type parameters that say what values a field can hold, and what a function makes of them. How the target
+// stores and indexes them is its own affair.
 func params(list []*commonpb.KeyValuePair) map[string]string {
 	out := map[string]string{}
 	for _, p := range list {
-		if !strings.HasPrefix(p.GetKey(), "mmap") {
-			out[p.GetKey()] = p.GetValue()
+		switch k, v := p.GetKey(), p.GetValue(); {
+		case k == "dim", k == "max_length", k == "max_capacity":
+			out[k] = v
+		case k == "enable_analyzer" && v != "false":
+			out[k] = v
+		case k == "analyzer_params", k == "multi_analyzer_params":
+			out[k] = compactJSON(v)
 		}
 	}
 	return out
+}
+
+// compactJSON is JSON without what servers write otherwise: spaces and the order of keys.
+func compactJSON(text string) string {
+	var v any
+	if json.Unmarshal([]byte(text), &v) != nil {
+		return text
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return text
+	}
+	return string(b)
 }
 
 func defaultText(f *fieldSchema) string {

@@ -3,7 +3,6 @@
 package milvus_test
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -12,7 +11,6 @@ import (
 	"github.com/milvus-io/milvus-proto/go-api/v2/commonpb"
 	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
 	"github.com/milvus-io/milvus-proto/go-api/v2/schemapb"
-	"google.golang.org/protobuf/proto"
 
 	"kitestream/handlers"
 	"kitestream/handlers/milvus"
@@ -20,7 +18,10 @@ import (
 
 // TestEveryDefinitionTwice does what each event without rows asks for, and does it again.
 func TestEveryDefinitionTwice(t *testing.T) {
-	w := newWorld(t)
+	everywhere(t, func(t *testing.T, w *world) { everyDefinitionTwice(t, w) })
+}
+
+func everyDefinitionTwice(t *testing.T, w *world) {
 	ctx, target, ref := t.Context(), w.target, w.ref("c")
 	req := w.request("c", idField(), vectorField(4))
 	for i, step := range []struct {
@@ -83,92 +84,6 @@ func TestCollectionIsTheSources(t *testing.T) {
 	w.must(w.target.CreateCollection(t.Context(), req)) // adopted
 }
 
-// everyType is a row of every type that a 2.3.5 knows, twice.
-func everyType() (fields []*schemapb.FieldSchema, columns []*schemapb.FieldData) {
-	long := func(v ...int64) *schemapb.ScalarField {
-		return &schemapb.ScalarField{Data: &schemapb.ScalarField_LongData{LongData: &schemapb.LongArray{Data: v}}}
-	}
-	text := func(v ...string) *schemapb.ScalarField {
-		return &schemapb.ScalarField{Data: &schemapb.ScalarField_StringData{StringData: &schemapb.StringArray{Data: v}}}
-	}
-	return []*schemapb.FieldSchema{
-			idField(), vectorField(4), field("bool", schemapb.DataType_Bool), field("i8", schemapb.DataType_Int8),
-			field("i16", schemapb.DataType_Int16), field("i32", schemapb.DataType_Int32), field("i64", schemapb.DataType_Int64),
-			field("f", schemapb.DataType_Float), field("d", schemapb.DataType_Double),
-			field("s", schemapb.DataType_VarChar, param("max_length", 64)), field("j", schemapb.DataType_JSON),
-			field("al", schemapb.DataType_Array, elements(schemapb.DataType_Int64), param("max_capacity", 8)),
-			field("as", schemapb.DataType_Array, elements(schemapb.DataType_VarChar), param("max_capacity", 8), param("max_length", 64)),
-			metaField(),
-		}, []*schemapb.FieldData{
-			longs("id", 1, 2), vectors("v", 4, 2, 1),
-			scalars("bool", schemapb.DataType_Bool, &schemapb.ScalarField{
-				Data: &schemapb.ScalarField_BoolData{BoolData: &schemapb.BoolArray{Data: []bool{true, false}}},
-			}),
-			ints("i8", schemapb.DataType_Int8, -128, 127), ints("i16", schemapb.DataType_Int16, -32768, 32767),
-			ints("i32", schemapb.DataType_Int32, -2147483648, 2147483647), longs("i64", -9223372036854775808, 9223372036854775807),
-			scalars("f", schemapb.DataType_Float, &schemapb.ScalarField{
-				Data: &schemapb.ScalarField_FloatData{FloatData: &schemapb.FloatArray{Data: []float32{0.1, -3e38}}},
-			}),
-			scalars("d", schemapb.DataType_Double, &schemapb.ScalarField{
-				Data: &schemapb.ScalarField_DoubleData{DoubleData: &schemapb.DoubleArray{Data: []float64{0.1, 1e-300}}},
-			}),
-			texts("s", "", "käse"), jsons("j", `{"a":[1,2.5,null]}`, `{"b":"text"}`),
-			arrays("al", schemapb.DataType_Int64, long(1, -2), long()), arrays("as", schemapb.DataType_VarChar, text("a", ""), text("b")),
-			metas(`{"x":1,"y":{"z":"ü"}}`, `{}`),
-		}
-}
-
-func TestUpsertTwiceIsOnceForEveryType(t *testing.T) {
-	w := newWorld(t)
-	fields, columns := everyType()
-	ref := w.create("c", fields...)
-	w.upsert(ref, "", columns...)
-	w.upsert(ref, "_default", columns...)
-	w.load(ref, "v", "L2")
-	if n := w.count(ref); n != 2 {
-		t.Errorf("%d rows, want 2", n)
-	}
-	names := make([]string, len(columns))
-	for i, c := range columns {
-		names[i] = c.GetFieldName()
-	}
-	for i, id := range []int64{1, 2} { // one by one, as a query's order is its own
-		got := w.query(ref, nil, fmt.Sprint("id == ", id), names...)
-		one, err := pack(t, columns...).Take([]int{i}).FieldData()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, want := range one {
-			have := got[want.GetFieldName()]
-			want.FieldId = have.GetFieldId() // the target's own
-			if a := want.GetScalars().GetArrayData(); a != nil {
-				a.ElementType = have.GetScalars().GetArrayData().GetElementType()
-				for _, v := range a.GetData() {
-					if len(v.GetLongData().GetData())+len(v.GetStringData().GetData()) == 0 {
-						v.Data = nil // as a 2.3.5 answers
-					}
-				}
-			}
-			if !proto.Equal(have, want) {
-				t.Errorf("field %s of row %d: got %v, want %v", want.GetFieldName(), id, have, want)
-			}
-		}
-	}
-}
-
-func TestBinaryVectors(t *testing.T) {
-	w := newWorld(t)
-	ref := w.create("c", idField(), field("b", schemapb.DataType_BinaryVector, param("dim", 16)))
-	for range 2 {
-		w.upsert(ref, "", longs("id", 1, 2), bits("b", 16, 0xff, 0x01, 0x80, 0x00))
-	}
-	w.load(ref, "b", "HAMMING")
-	got := w.query(ref, nil, "id == 2", "b")["b"].GetVectors().GetBinaryVector()
-	if w.count(ref) != 2 || !slices.Equal(got, []byte{0x80, 0x00}) {
-		t.Errorf("%d rows, vector %x", w.count(ref), got)
-	}
-}
-
 // TestNastyKeys upserts and deletes keys of every kind of character, alone and in pairs.
 func TestNastyKeys(t *testing.T) {
 	nasty := []string{
@@ -186,7 +101,10 @@ func TestNastyKeys(t *testing.T) {
 			nasty = append(nasty, string(s))
 		}
 	}
-	w := newWorld(t)
+	everywhere(t, func(t *testing.T, w *world) { nastyKeys(t, w, nasty) })
+}
+
+func nastyKeys(t *testing.T, w *world, nasty []string) {
 	ref := w.create("c", textID(), vectorField(4))
 	w.load(ref, "v", "L2")
 	for range 2 {
@@ -288,18 +206,6 @@ func TestPartitionKey(t *testing.T) {
 	for range 2 {
 		w.must(w.target.CreatePartition(t.Context(), ref, "_default_9"))
 		w.must(w.target.DropPartition(t.Context(), ref, "_default_1"))
-	}
-}
-
-// TestAutoID keeps the keys that the source has made.
-func TestAutoID(t *testing.T) {
-	w := newWorld(t)
-	ref := w.create("c", field("id", schemapb.DataType_Int64, primary, auto), vectorField(4))
-	w.upsert(ref, "", vectors("v", 4, 2, 0), longs("id", 470648117777806097, 470648117777806098))
-	w.load(ref, "v", "L2")
-	got := w.ints(ref, nil, "id")
-	if !slices.Equal(got, []int64{470648117777806097, 470648117777806098}) {
-		t.Errorf("keys %v", got)
 	}
 }
 

@@ -18,6 +18,7 @@ type shape struct {
 	optional map[string]bool              // fields that rows may leave out
 	computed []string                     // fields that the target computes, and refuses to be given
 	defaults []string                     // fields with a default value, which takes the place of what is not marked valid
+	lite     bool                         // the target is a Milvus Lite
 }
 
 func shapeOf(s *schemapb.CollectionSchema) *shape {
@@ -104,6 +105,11 @@ func (t *Target) shape(ctx context.Context, ref handlers.Ref) (*shape, error) {
 	if s.Key == "" {
 		return nil, refuse(CodeSchema, "%s has no primary key on the target", ref)
 	}
+	v, err := t.version(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.lite = v.lite
 	t.shapes.put(ref, s)
 	return s, nil
 }
@@ -113,7 +119,18 @@ func (t *Target) describe(ctx context.Context, ref handlers.Ref) (*milvuspb.Desc
 	d, err := t.service.DescribeCollection(ctx, &milvuspb.DescribeCollectionRequest{
 		DbName: ref.Database, CollectionName: ref.Collection,
 	})
-	return d, check(d, err)
+	return d, t.missing(ctx, ref, check(d, err))
+}
+
+// missing tells a database that is not there from names or rows that the target refuses: Milvus Lite has one code for all.
+func (t *Target) missing(ctx context.Context, ref handlers.Ref, err error) error {
+	if !isCode(err, CodeRefused) {
+		return err
+	}
+	if found, again := t.hasDatabase(ctx, ref.Database); again == nil && !found {
+		return refuse(CodeNoDatabase, "database %s is not on the target: %w", ref.Database, err)
+	}
+	return err
 }
 
 // changed forgets the collection's shape if the error of a write could come from its being another one by now. What

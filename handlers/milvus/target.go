@@ -58,6 +58,7 @@ type Target struct {
 	service milvuspb.MilvusServiceClient
 	shapes  *shapes
 	owed    *owed
+	single  chan struct{} // held by the one call that writes to a Milvus Lite
 }
 
 var _ handlers.Target = (*Target)(nil)
@@ -81,7 +82,7 @@ func Open(ctx context.Context, cfg Config) (*Target, error) {
 	if !ok {
 		return nil, fmt.Errorf("open target: the SDK's client is a %T", c)
 	}
-	return &Target{client: c, service: raw.Service, shapes: newShapes(), owed: newOwed()}, nil
+	return &Target{client: c, service: raw.Service, shapes: newShapes(), owed: newOwed(), single: make(chan struct{}, 1)}, nil
 }
 
 // Close closes the connection.

@@ -23,7 +23,7 @@ import (
 	"kitestream/test/servers"
 )
 
-func TestMain(m *testing.M) { os.Exit(servers.Main(m, servers.RoleTarget)) }
+func TestMain(m *testing.M) { os.Exit(servers.Main(m, servers.RoleTarget, servers.RoleLite)) }
 
 // world is a real Milvus, the Target under test, and a client of its own to look with.
 type world struct {
@@ -32,12 +32,26 @@ type world struct {
 	target *milvus.Target
 	look   milvuspb.MilvusServiceClient
 	db     string
+	lite   bool // it is a Milvus Lite
 }
 
 // newWorld has a database of its own on the shared target.
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, addr: servers.Target(t).Addr, db: fmt.Sprintf("ks_h_%d", rand.Uint32())}
+	return worldAt(t, servers.Target(t).Addr)
+}
+
+// newLite has one on the shared Milvus Lite.
+func newLite(t testing.TB) *world {
+	t.Helper()
+	w := worldAt(t, servers.SharedLite(t).Addr)
+	w.lite = true
+	return w
+}
+
+func worldAt(t testing.TB, addr string) *world {
+	t.Helper()
+	w := &world{t: t, addr: addr, db: fmt.Sprintf("ks_h_%d", rand.Uint32())}
 	w.target = open(t, milvus.Config{URI: w.addr})
 	w.look = service(t, w.addr, "")
 	if err := w.target.CreateDatabase(t.Context(), w.db); err != nil {
@@ -137,7 +151,7 @@ func (w *world) remove(ref handlers.Ref, partition string, keys rows.Keys) {
 // load indexes the vector field and loads the collection.
 func (w *world) load(ref handlers.Ref, vector, metric string) {
 	w.t.Helper()
-	index := map[string]string{"L2": "FLAT", "HAMMING": "BIN_FLAT"}[metric]
+	index := map[string]string{"L2": "FLAT", "HAMMING": "BIN_FLAT", "BM25": "SPARSE_INVERTED_INDEX"}[metric]
 	s, err := w.look.CreateIndex(w.t.Context(), &milvuspb.CreateIndexRequest{
 		DbName: ref.Database, CollectionName: ref.Collection, FieldName: vector,
 		ExtraParams: []*commonpb.KeyValuePair{{Key: "index_type", Value: index}, {Key: "metric_type", Value: metric}},
@@ -173,7 +187,7 @@ func (w *world) loaded(ref handlers.Ref) {
 
 func (w *world) said(s *commonpb.Status, err error) {
 	w.t.Helper()
-	if err != nil || s.GetErrorCode() != commonpb.ErrorCode_Success {
+	if err != nil || s.GetErrorCode() != commonpb.ErrorCode_Success || s.GetCode() != 0 {
 		w.t.Fatalf("%v %v", s, err)
 	}
 }
@@ -191,6 +205,32 @@ func (w *world) query(ref handlers.Ref, partitions []string, expr string, fields
 		out[f.GetFieldName()] = f
 	}
 	return out
+}
+
+// search is the keys of the rows whose function output is like the text, the best first.
+func (w *world) search(ref handlers.Ref, field, text string) []int64 {
+	w.t.Helper()
+	group, err := proto.Marshal(&commonpb.PlaceholderGroup{Placeholders: []*commonpb.PlaceholderValue{
+		{Tag: "$0", Type: commonpb.PlaceholderType_VarChar, Values: [][]byte{[]byte(text)}},
+	}})
+	w.must(err)
+	res, err := w.look.Search(w.t.Context(), &milvuspb.SearchRequest{
+		DbName: ref.Database, CollectionName: ref.Collection, DslType: commonpb.DslType_BoolExprV1, Nq: 1,
+		PlaceholderGroup: group,
+		SearchParams: []*commonpb.KeyValuePair{
+			{Key: "anns_field", Value: field}, {Key: "topk", Value: "10"}, {Key: "metric_type", Value: "BM25"}, {Key: "params", Value: "{}"},
+		},
+	})
+	w.said(res.GetStatus(), err)
+	return res.GetResults().GetIds().GetIntId().GetData()
+}
+
+// adoptAlias asks for a collection with the name of an alias.
+func (w *world) adoptAlias(of handlers.Ref) error {
+	w.t.Helper()
+	s, err := w.look.CreateAlias(w.t.Context(), &milvuspb.CreateAliasRequest{DbName: of.Database, CollectionName: of.Collection, Alias: "an_alias"})
+	w.said(s, err)
+	return w.target.CreateCollection(w.t.Context(), w.request("an_alias", idField(), sparseColumn("s").field))
 }
 
 // count is how many rows there are, duplicates counted, in some partitions or in all.

@@ -15,7 +15,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(rig.Main(m, servers.RoleSource, servers.RoleTarget, servers.RoleTarget2, servers.RoleSourcePulsar, servers.RoleSourceKafka))
+	os.Exit(rig.Main(m, servers.RoleSource, servers.RoleTarget, servers.RoleTarget2, servers.RoleLite, servers.RoleSourcePulsar, servers.RoleSourceKafka))
 }
 
 // TestUp has one `kitestream up` do everything at once, each story in a task of its own. The longest come first.
@@ -42,6 +42,7 @@ func TestUp(t *testing.T) {
 		{"task_deleted_and_made_again", taskAgain},
 		{"foreign_collection_on_the_target", foreignCollection},
 		{"foreign_collection_dropped_and_task_resumed", foreignHealed},
+		{"planned", planned},
 		{"command_line", commandLine},
 	} {
 		t.Run(story.name, func(t *testing.T) {

@@ -28,7 +28,15 @@ func mainFlow(r *rig.Rig) {
 	if d := r.Equal(dst, "default", "flow_"); d.Collections < 5 || d.Rows == 0 {
 		r.Errorf("only %d collections and %d rows were compared", d.Collections, d.Rows)
 	}
-	h := r.CheckStream("flow")
+	if err := r.Client(r.Source, "").Flush(r.Context(), "flow_tenants", false); err != nil {
+		r.Fatal(err)
+	}
+	var h *rig.History
+	r.Until("a flush of the source is on the stream", func() bool {
+		h = r.CheckStream("flow")
+		return h.Kinds["flush"] > 0
+	})
+	r.Wait("flow")
 	contract(r, h)
 }
 
@@ -60,7 +68,7 @@ func contract(r *rig.Rig, h *rig.History) {
 		ids[id] = true
 		kinds[checkEvent(r, m)]++
 	}
-	for _, kind := range []string{"insert", "delete", "create_collection", "drop_collection", "create_partition"} {
+	for _, kind := range []string{"insert", "delete", "create_collection", "drop_collection", "create_partition", "create_index", "load_collection"} {
 		if kinds[kind] == 0 {
 			r.Errorf("no event of kind %s: %v", kind, kinds)
 		}
@@ -116,6 +124,14 @@ func message(kind string) (proto.Message, string) {
 		return &milvuspb.CreateCollectionRequest{}, "milvus.proto.milvus.CreateCollectionRequest"
 	case "drop_collection":
 		return &milvuspb.DropCollectionRequest{}, "milvus.proto.milvus.DropCollectionRequest"
+	case "create_index":
+		return &milvuspb.CreateIndexRequest{}, "milvus.proto.milvus.CreateIndexRequest"
+	case "load_collection":
+		return &milvuspb.LoadCollectionRequest{}, "milvus.proto.milvus.LoadCollectionRequest"
+	case "release_collection":
+		return &milvuspb.ReleaseCollectionRequest{}, "milvus.proto.milvus.ReleaseCollectionRequest"
+	case "flush":
+		return &milvuspb.FlushRequest{}, "milvus.proto.milvus.FlushRequest"
 	case "create_partition":
 		return &milvuspb.CreatePartitionRequest{}, "milvus.proto.milvus.CreatePartitionRequest"
 	case "drop_partition":

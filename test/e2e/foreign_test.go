@@ -31,8 +31,8 @@ func foreign(r *rig.Rig, task string) (stopped, other *rig.Table) {
 	if err := r.Client(dst, "").CreateCollection(r.Context(), theirs, 1); err != nil {
 		r.Fatal(err)
 	}
+	r.Create(task, 2, rig.Prefix("default", prefix), dst) // which shows nothing amiss: the source's are not there yet
 	stopped, other = r.Table("default", plain(prefix+"a"), 1), r.Table("default", plain(prefix+"b"), 1)
-	r.Create(task, 2, rig.Prefix("default", prefix), dst)
 	for v := range int64(3) {
 		stopped.Upsert("", rows(0, 100, v)...)
 		other.Upsert("", rows(0, 100, v)...)

@@ -101,6 +101,7 @@ func (tb *Table) Check(m *servers.Milvus) {
 // History is what a task's stream says of itself.
 type History struct {
 	Events int
+	Kinds  map[jetstream.Kind]int
 	Rows   int
 	Fences []Fence
 }
@@ -119,7 +120,7 @@ func (r *Rig) CheckStream(task string) *History {
 	r.Helper()
 	ctx, cancel := context.WithTimeout(r.Context(), readTime)
 	defer cancel()
-	s := &stream{ids: map[string]uint64{}, sums: map[sumKey]uint64{}, times: map[string]uint64{}, life: map[int64]jetstream.Kind{}}
+	s := &stream{ids: map[string]uint64{}, sums: map[sumKey]uint64{}, times: map[string]uint64{}, life: map[int64]jetstream.Kind{}, History: History{Kinds: map[jetstream.Kind]int{}}}
 	defer func() { s.keep(r, task) }()
 	err := jetstream.Scan(ctx, r.JS, task, nil, 1, func(e *jetstream.Event) error { s.event(e); return nil })
 	if err != nil {
@@ -189,6 +190,7 @@ func (s *stream) bad(e *jetstream.Event, format string, args ...any) {
 
 func (s *stream) event(e *jetstream.Event) {
 	s.Events++
+	s.Kinds[e.Kind]++
 	s.lines = append(s.lines, fmt.Sprintf("%d %s lane %d %s.%s/%s (%d/%d) ts %d at %s from %s, %d rows, sum %d, id %s", e.Seq, e.Kind, e.Lane,
 		e.Database, e.Collection, e.Partition, e.CollectionID, e.PartitionID, e.TS, e.Position, e.Resume, e.Rows, e.RowSum, e.ID))
 	if at, twice := s.ids[e.ID]; twice {

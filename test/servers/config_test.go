@@ -19,6 +19,10 @@ func TestNotInstalled(t *testing.T) {
 			_, err := servers.StartMilvus(ctx, servers.MilvusConfig{Dir: dir})
 			return err
 		},
+		"lite": func(ctx context.Context, dir string) error {
+			_, err := servers.StartLite(ctx, servers.LiteConfig{Dir: dir})
+			return err
+		},
 		"pulsar": func(ctx context.Context, dir string) error {
 			_, err := servers.StartPulsar(ctx, servers.PulsarConfig{Dir: dir})
 			return err

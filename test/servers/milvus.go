@@ -64,7 +64,7 @@ type Milvus struct {
 	conf MilvusConfig
 }
 
-// ErrNotInstalled says that Fetch or FetchBrokers has not been run on this machine.
+// ErrNotInstalled says that Fetch, FetchLite or FetchBrokers has not been run on this machine.
 var ErrNotInstalled = errors.New("server is not installed: run 'make servers'")
 
 // ErrShared says that the server belongs to another process and is used by other tests too.

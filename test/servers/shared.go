@@ -17,11 +17,12 @@ import (
 // Role names a server that tests share. Its folder is in the environment variable of Role.Env.
 type Role string
 
-// The shared servers: a source on natsmq, two targets, the brokers, and a source on each of them.
+// The shared servers: a source on natsmq, two targets, a Milvus Lite, the brokers, and a source on each of them.
 const (
 	RoleSource       Role = "SOURCE"
 	RoleTarget       Role = "TARGET"
 	RoleTarget2      Role = "TARGET2"
+	RoleLite         Role = "LITE"
 	RolePulsar       Role = "PULSAR"
 	RoleKafka        Role = "KAFKA"
 	RoleSourcePulsar Role = "SOURCE_PULSAR"
@@ -30,7 +31,7 @@ const (
 
 // Roles are all of them.
 func Roles() []Role {
-	return []Role{RoleSource, RoleTarget, RoleTarget2, RolePulsar, RoleKafka, RoleSourcePulsar, RoleSourceKafka}
+	return []Role{RoleSource, RoleTarget, RoleTarget2, RoleLite, RolePulsar, RoleKafka, RoleSourcePulsar, RoleSourceKafka}
 }
 
 // Env is the name of the environment variable that says where the server of this role runs.
@@ -151,6 +152,8 @@ func (s *Shared) startOne(ctx context.Context, r Role) (io.Closer, error) {
 	switch r {
 	case RolePulsar:
 		return StartPulsar(ctx, PulsarConfig{Dir: c.Dir})
+	case RoleLite:
+		return StartLite(ctx, LiteConfig{Dir: c.Dir})
 	case RoleKafka:
 		return StartKafka(ctx, KafkaConfig{Dir: c.Dir})
 	case RoleSourcePulsar:
@@ -250,6 +253,12 @@ func Target(t testing.TB) *Milvus {
 func Target2(t testing.TB) *Milvus {
 	t.Helper()
 	return attach(t, RoleTarget2, Open)
+}
+
+// SharedLite is the Milvus Lite that tests share as a target of a newer version, like Source.
+func SharedLite(t testing.TB) *Lite {
+	t.Helper()
+	return attach(t, RoleLite, OpenLite)
 }
 
 // SharedPulsar is the Pulsar that tests share, also under SourceOn. Names of topics must be the test's own.

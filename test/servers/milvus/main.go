@@ -1,12 +1,12 @@
 // Command milvus runs the real servers of tests by hand and for the Makefile:
 //
-//	milvus fetch                               install Milvus, Pulsar and Kafka, once
+//	milvus fetch                               install Milvus, Milvus Lite, Pulsar and Kafka, once
 //	milvus start [-mq KIND] [-set K=V]... DIR  start a Milvus that stays, with its data in DIR; prints its addresses
 //	milvus stop DIR                            stop it
 //	milvus with [-roles LIST] COMMAND...       run a command with shared servers, and stop them
 //
 // KIND is natsmq, rocksmq, pulsar or kafka; the broker of the latter two runs in DIR too. LIST is some of SOURCE,
-// TARGET, TARGET2, PULSAR, KAFKA, SOURCE_PULSAR and SOURCE_KAFKA, by default the first three, or "all".
+// TARGET, TARGET2, LITE, PULSAR, KAFKA, SOURCE_PULSAR and SOURCE_KAFKA, by default the first three, or "all".
 package main
 
 import (
@@ -41,7 +41,7 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	switch {
 	case len(args) == 1 && args[0] == "fetch":
-		return errors.Join(servers.Fetch(ctx), servers.FetchBrokers(ctx))
+		return errors.Join(servers.Fetch(ctx), servers.FetchLite(ctx), servers.FetchBrokers(ctx))
 	case len(args) >= 2 && args[0] == "start":
 		return start(ctx, args[1:])
 	case len(args) == 2 && args[0] == "stop":

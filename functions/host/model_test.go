@@ -1,0 +1,122 @@
+package host_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
+
+	"kitestream/handlers"
+	"kitestream/jetstream/rows"
+)
+
+// model is a target in memory that can be made to refuse, which no server can. It knows which collections there are and
+// refuses what a Milvus would; what it was told of each is in its log. Its other methods are not to be called.
+type model struct {
+	handlers.Target
+
+	mu          sync.Mutex
+	collections map[string][]string // by name: what was done to it, under all its names
+	refuses     func(call string) bool
+}
+
+func newModel() *model { return &model{collections: map[string][]string{}} }
+
+var errNoCollection = &handlers.Error{Class: handlers.Permanent, Code: "KS-P-NOCOLLECTION", Err: errors.New("no such collection")}
+
+// do notes a call on a collection that has to be there.
+func (m *model) do(ref handlers.Ref, format string, args ...any) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	call := fmt.Sprintf(format, args...)
+	if m.refuses != nil && m.refuses(call) {
+		return &handlers.Error{Class: handlers.Permanent, Code: "KS-P-REFUSED", Err: errors.New("as the test wants it: " + call)}
+	}
+	log, ok := m.collections[ref.Collection]
+	if !ok {
+		return errNoCollection
+	}
+	m.collections[ref.Collection] = append(log, call)
+	return nil
+}
+
+func (m *model) refuse(fn func(call string) bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refuses = fn
+}
+
+// logs are what was done to the collection of that name; nil when there is none.
+func (m *model) logs(name string) []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.collections[name])
+}
+
+func (m *model) Close() error { return nil }
+
+func (m *model) Shape(_ context.Context, ref handlers.Ref) (handlers.Shape, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.collections[ref.Collection]; !ok {
+		return handlers.Shape{}, errNoCollection
+	}
+	return handlers.Shape{Key: "id"}, nil
+}
+
+func (m *model) Delete(_ context.Context, ref handlers.Ref, _ string, keys rows.Keys) error {
+	for i := range keys.Len() {
+		if err := m.do(ref, "row %d", keys.At(i).Int); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *model) CreateCollection(_ context.Context, req *milvuspb.CreateCollectionRequest) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.collections[req.GetCollectionName()] == nil {
+		m.collections[req.GetCollectionName()] = []string{"create"}
+	}
+	return nil
+}
+
+func (m *model) DropCollection(_ context.Context, ref handlers.Ref) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.collections, ref.Collection)
+	return nil
+}
+
+func (m *model) RenameCollection(_ context.Context, from, to handlers.Ref) error {
+	if err := m.do(from, "rename to %s", to.Collection); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.collections[to.Collection] = m.collections[from.Collection]
+	delete(m.collections, from.Collection)
+	return nil
+}
+
+func (m *model) CreatePartition(_ context.Context, ref handlers.Ref, partition string) error {
+	return nil
+}
+
+func (m *model) DropPartition(_ context.Context, ref handlers.Ref, partition string) error {
+	return m.do(ref, "drop partition %s", partition)
+}
+
+func (m *model) Flush(_ context.Context, ref handlers.Ref) error { return m.do(ref, "flush") }
+
+func (m *model) CreateIndex(_ context.Context, req *milvuspb.CreateIndexRequest) error {
+	return m.do(handlers.Ref{Database: req.GetDbName(), Collection: req.GetCollectionName()}, "index %s", req.GetIndexName())
+}
+
+func (m *model) DropIndex(_ context.Context, req *milvuspb.DropIndexRequest) error {
+	return m.do(handlers.Ref{Database: req.GetDbName(), Collection: req.GetCollectionName()}, "drop index %s", req.GetIndexName())
+}
