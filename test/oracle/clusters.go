@@ -14,26 +14,12 @@ import (
 // consistency level, partitions, and every row. Selects says which collections; for a database as such it is asked
 // with an empty collection. Both clusters get their collections indexed and loaded where they are not.
 func CompareClusters(ctx context.Context, source, target *Cluster, selects func(database, collection string) bool) (*Diff, error) {
-	src, err := source.names(ctx, selects)
-	if err != nil {
-		return nil, fmt.Errorf("list what the source has: %w", err)
-	}
-	tgt, err := target.names(ctx, selects)
-	if err != nil {
-		return nil, fmt.Errorf("list what the target has: %w", err)
-	}
 	d := &Diff{}
-	var both [][2]string
-	for _, db := range union(src, tgt) {
-		if !d.both("database "+db, has(src, db), has(tgt, db)) {
-			continue
-		}
-		for _, coll := range merge(src[db], tgt[db]) {
-			if d.both(db+"."+coll, slices.Contains(src[db], coll), slices.Contains(tgt[db], coll)) {
-				both = append(both, [2]string{db, coll})
-			}
-		}
+	found, err := d.sides(ctx, source, target, selects)
+	if err != nil {
+		return nil, err
 	}
+	both := slices.DeleteFunc(found, func(c [2]string) bool { return c[1] == "" })
 	diffs := make([]*Diff, len(both))
 	var g errgroup.Group
 	g.SetLimit(atOnce)
@@ -52,6 +38,31 @@ func CompareClusters(ctx context.Context, source, target *Cluster, selects func(
 		d.Rows += x.Rows
 	}
 	return d, nil
+}
+
+// sides adds which databases and collections one side lacks, and gives those that both have: a database itself is one with
+// an empty collection.
+func (d *Diff) sides(ctx context.Context, source, target *Cluster, selects func(database, collection string) bool) (both [][2]string, err error) {
+	src, err := source.names(ctx, selects)
+	if err != nil {
+		return nil, fmt.Errorf("list what the source has: %w", err)
+	}
+	tgt, err := target.names(ctx, selects)
+	if err != nil {
+		return nil, fmt.Errorf("list what the target has: %w", err)
+	}
+	for _, db := range union(src, tgt) {
+		if !d.both("database "+db, has(src, db), has(tgt, db)) {
+			continue
+		}
+		both = append(both, [2]string{db, ""})
+		for _, coll := range merge(src[db], tgt[db]) {
+			if d.both(db+"."+coll, slices.Contains(src[db], coll), slices.Contains(tgt[db], coll)) {
+				both = append(both, [2]string{db, coll})
+			}
+		}
+	}
+	return both, nil
 }
 
 // atOnce is how many collections are compared at a time: to load one is mostly to wait.

@@ -26,6 +26,7 @@ type Diff struct {
 	Differences []Difference
 	Collections int
 	Rows        int // of the source
+	Set         int // settings, of either side
 }
 
 // Equal reports whether nothing differs.
@@ -35,6 +36,9 @@ func (d *Diff) Equal() bool { return len(d.Differences) == 0 }
 func (d *Diff) String() string {
 	const most = 20
 	compared := fmt.Sprintf("%d collections, %d rows", d.Collections, d.Rows)
+	if d.Set > 0 {
+		compared = fmt.Sprintf("%d collections, %d settings", d.Collections, d.Set)
+	}
 	if d.Equal() {
 		return "equal: " + compared
 	}

@@ -49,6 +49,28 @@ func (r *Rig) Equal(target *servers.Milvus, database, prefix string) *oracle.Dif
 	return d
 }
 
+// Same fails the test unless a target has all that the source has of what selects takes, as the oracle asks it: first how
+// everything is set, and then, as Equal, every row. It gives what of the rows was compared.
+func (r *Rig) Same(target *servers.Milvus, selects func(database, collection string) bool) *oracle.Diff {
+	r.Helper()
+	ctx, cancel := context.WithTimeout(r.Context(), readTime)
+	defer cancel()
+	src, dst := r.Oracle(r.Source), r.Oracle(target)
+	set, err := oracle.CompareSettings(ctx, src, dst, selects)
+	if err != nil {
+		r.Fatalf("compare settings of source and target: %v", err)
+	}
+	rows, err := oracle.CompareClusters(ctx, src, dst, selects)
+	if err != nil {
+		r.Fatalf("compare source and target: %v", err)
+	}
+	if !set.Equal() || !rows.Equal() {
+		r.Fatalf("source and target: %s\nand their rows: %s", set, rows)
+	}
+	r.Logf("source and target are %s; and their rows: %s", set, rows)
+	return rows
+}
+
 // Read is all that a server holds of the collection.
 func (tb *Table) Read(m *servers.Milvus) *oracle.Table {
 	tb.r.Helper()
