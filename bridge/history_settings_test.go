@@ -7,7 +7,9 @@ import (
 	"strconv"
 
 	"github.com/milvus-io/milvus-proto/go-api/v2/commonpb"
+	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
 	"github.com/milvus-io/milvus-proto/go-api/v2/schemapb"
+	"google.golang.org/protobuf/proto"
 
 	"kitestream/bridge/catalog"
 )
@@ -286,4 +288,12 @@ func (h *history) dropAliasesOf(c *simCollection) {
 	maps.DeleteFunc(is, func(_ catalog.AliasKey, id int64) bool { return id == c.id })
 	h.aliases.add(h.ts, is)
 	h.ts++
+}
+
+// simSide is the source's replicate channel.
+const simSide = "sim-replicate-msg"
+
+func (h *history) flush(c *simCollection) {
+	m := &milvuspb.FlushRequest{Base: base(commonpb.MsgType_Flush, h.id(), h.ts), DbName: c.db.name, CollectionNames: []string{c.name}}
+	h.append(simSide, stamped{ts: h.ts, raw: must(proto.Marshal(m))})
 }

@@ -9,7 +9,6 @@ import (
 	"strconv"
 
 	"github.com/milvus-io/milvus-proto/go-api/v2/commonpb"
-	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
 	"github.com/milvus-io/milvus-proto/go-api/v2/msgpb"
 	"github.com/milvus-io/milvus-proto/go-api/v2/schemapb"
 	"google.golang.org/protobuf/proto"
@@ -420,14 +419,6 @@ func (h *history) tick(t uint64) {
 }
 
 func simChannel(i int) string { return fmt.Sprintf("sim-rootcoord-dml_%d", i) }
-
-// simSide is the source's replicate channel.
-const simSide = "sim-replicate-msg"
-
-func (h *history) flush(c *simCollection) {
-	m := &milvuspb.FlushRequest{Base: base(commonpb.MsgType_Flush, h.id(), h.ts), DbName: c.db.name, CollectionNames: []string{c.name}}
-	h.append(simSide, stamped{ts: h.ts, raw: must(proto.Marshal(m))})
-}
 
 func (h *history) append(ch string, s stamped) {
 	at := mq.Position(strconv.Itoa(len(h.queue[ch]) + 1))
