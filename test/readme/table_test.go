@@ -23,7 +23,7 @@ func readme(t *testing.T) string {
 // TestReplicated compares the table of what is replicated with the kinds of events that there are.
 func TestReplicated(t *testing.T) {
 	_, rest, ok := strings.Cut(readme(t), "## What is replicated\n")
-	table, _, end := strings.Cut(rest, "\n\nNames, ")
+	table, _, end := strings.Cut(rest, "\n\nOf the types ")
 	if !ok || !end {
 		t.Fatal("the README has no table of what is replicated")
 	}
