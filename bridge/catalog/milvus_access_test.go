@@ -34,7 +34,7 @@ func guarded(t *testing.T) (milvuspb.MilvusServiceClient, *catalog.Catalog) {
 	return c.(*client.GrpcClient).Service, open(t, cfg)
 }
 
-func privilege(role, typ, db, object, name string, what milvuspb.OperatePrivilegeType) *milvuspb.OperatePrivilegeRequest {
+func privilege(role, typ, db, object, name string, what milvuspb.OperatePrivilegeType) *milvuspb.OperatePrivilegeRequest { //nolint:revive // a grant has as many parts
 	return &milvuspb.OperatePrivilegeRequest{Type: what, Entity: &milvuspb.GrantEntity{
 		Role: &milvuspb.RoleEntity{Name: role}, Object: &milvuspb.ObjectEntity{Name: typ}, ObjectName: object, DbName: db,
 		Grantor: &milvuspb.GrantorEntity{Privilege: &milvuspb.PrivilegeEntity{Name: name}},

@@ -41,7 +41,7 @@ func memberOf(user, role string, what milvuspb.OperateUserRoleType) *milvuspb.Op
 	return &milvuspb.OperateUserRoleRequest{Username: user, RoleName: role, Type: what}
 }
 
-func granted(role, typ, database, object, privilege string, what milvuspb.OperatePrivilegeType) *milvuspb.OperatePrivilegeRequest {
+func granted(role, typ, database, object, privilege string, what milvuspb.OperatePrivilegeType) *milvuspb.OperatePrivilegeRequest { //nolint:revive // a grant has as many parts
 	return &milvuspb.OperatePrivilegeRequest{Type: what, Entity: &milvuspb.GrantEntity{
 		Role: &milvuspb.RoleEntity{Name: role}, Object: &milvuspb.ObjectEntity{Name: typ}, ObjectName: object, DbName: database,
 		Grantor: &milvuspb.GrantorEntity{Privilege: &milvuspb.PrivilegeEntity{Name: privilege}},
