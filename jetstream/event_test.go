@@ -98,7 +98,7 @@ func TestParseEventRefuses(t *testing.T) {
 }
 
 func TestKindsTravel(t *testing.T) {
-	barriers := []jetstream.Kind{jetstream.DropCollection, jetstream.DropDatabase, jetstream.DropPartition, jetstream.Flush, jetstream.RenameCollection}
+	barriers := []jetstream.Kind{jetstream.DropAlias, jetstream.DropCollection, jetstream.DropDatabase, jetstream.DropPartition, jetstream.Flush, jetstream.RenameCollection}
 	var got []jetstream.Kind
 	for _, k := range allKinds {
 		if k.Barrier() {

@@ -36,7 +36,7 @@ const (
 	AlterCollection   Kind = "alter_collection"   // body: milvuspb.AlterCollectionRequest of one property
 	CreateAlias       Kind = "create_alias"       // body: milvuspb.CreateAliasRequest
 	AlterAlias        Kind = "alter_alias"        // body: milvuspb.AlterAliasRequest; the event has the collection it names now
-	DropAlias         Kind = "drop_alias"         // body: milvuspb.DropAliasRequest; the event has the collection it named
+	DropAlias         Kind = "drop_alias"         // body: milvuspb.DropAliasRequest; the event has the collection it named; a barrier
 	CreateIndex       Kind = "create_index"       // body: milvuspb.CreateIndexRequest
 	AlterIndex        Kind = "alter_index"        // body: milvuspb.AlterIndexRequest
 	DropIndex         Kind = "drop_index"         // body: milvuspb.DropIndexRequest
@@ -58,7 +58,7 @@ const (
 // Barrier reports whether every lane must have reached the event before it is carried out, once.
 func (k Kind) Barrier() bool {
 	switch k {
-	case DropCollection, DropPartition, DropDatabase, RenameCollection, Flush:
+	case DropCollection, DropPartition, DropDatabase, RenameCollection, DropAlias, Flush:
 		return true
 	}
 	return false
@@ -68,13 +68,14 @@ func (k Kind) Barrier() bool {
 func (k Kind) Rows() bool { return k == Insert || k == Delete }
 
 // Optional reports whether a target that refuses the event for good goes on without it, which is kept as Unmet: all settings,
-// and AlterField, which travels on all lanes, as a longer text may depend on it.
-func (k Kind) Optional() bool { return k.Setting() || k == AlterField }
+// AlterField, which travels on all lanes, as a longer text may depend on it, and DropAlias, which does, as a collection may
+// have the name next: whichever lane comes to its creation first, the alias has to be gone.
+func (k Kind) Optional() bool { return k.Setting() || k == AlterField || k == DropAlias }
 
 // Setting reports whether the event changes something that no row depends on. It travels on SettingsLane alone.
 func (k Kind) Setting() bool {
 	switch k {
-	case AlterDatabase, AlterCollection, CreateAlias, AlterAlias, DropAlias, CreateIndex, AlterIndex, DropIndex,
+	case AlterDatabase, AlterCollection, CreateAlias, AlterAlias, CreateIndex, AlterIndex, DropIndex,
 		LoadCollection, ReleaseCollection, LoadPartitions, ReleasePartitions, CreateCredential, UpdateCredential,
 		DeleteCredential, CreateRole, DropRole, OperateUserRole, OperatePrivilege:
 		return true

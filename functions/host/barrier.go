@@ -50,7 +50,7 @@ func (t *target) carryOut(ctx context.Context, l *heldLane, e *jetstream.Event) 
 			return err
 		}
 		e = ended
-	case jetstream.DropPartition, jetstream.RenameCollection:
+	case jetstream.DropPartition, jetstream.RenameCollection, jetstream.DropAlias:
 		if passed, err := t.stops.PassOver(ctx, e, t.task.Spec.Lanes); err != nil || passed {
 			return err
 		}
@@ -79,6 +79,9 @@ func (t *target) applyBarrier(ctx context.Context, e *jetstream.Event) (stopped 
 	}
 	for _, s := range result.Stopped {
 		return true, t.stop(ctx, s, lanes)
+	}
+	if err := t.keepUnmet(ctx, []*jetstream.Event{e}, result); err != nil {
+		return false, err
 	}
 	return false, t.unmets.Defined(ctx, e)
 }

@@ -21,9 +21,11 @@ type model struct {
 	mu          sync.Mutex
 	collections map[string][]string // by name: what was done to it, under all its names
 	refuses     func(call string) bool
+	aliases     map[string]bool
+	dropping    chan struct{} // if there is one, aliases are dropped when it is closed
 }
 
-func newModel() *model { return &model{collections: map[string][]string{}} }
+func newModel() *model { return &model{collections: map[string][]string{}, aliases: map[string]bool{}} }
 
 var errNoCollection = &handlers.Error{Class: handlers.Permanent, Code: "KS-P-NOCOLLECTION", Err: errors.New("no such collection")}
 
@@ -79,6 +81,9 @@ func (m *model) Delete(_ context.Context, ref handlers.Ref, _ string, keys rows.
 func (m *model) CreateCollection(_ context.Context, req *milvuspb.CreateCollectionRequest) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.aliases[req.GetCollectionName()] {
+		return &handlers.Error{Class: handlers.Permanent, Code: "KS-P-SCHEMA", Err: errors.New("the name is an alias")}
+	}
 	if m.collections[req.GetCollectionName()] == nil {
 		m.collections[req.GetCollectionName()] = []string{"create"}
 	}
@@ -136,4 +141,37 @@ func (m *model) SetMember(_ context.Context, req *milvuspb.OperateUserRoleReques
 		return errNoUser
 	}
 	return nil
+}
+
+func (m *model) SetAlias(_ context.Context, alias, of handlers.Ref) error {
+	if err := m.do(of, "alias %s", alias.Collection); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.aliases[alias.Collection] = true
+	return nil
+}
+
+func (m *model) DropAlias(ctx context.Context, alias handlers.Ref) error {
+	if m.dropping != nil {
+		select {
+		case <-m.dropping:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if call := "drop alias " + alias.Collection; m.refuses != nil && m.refuses(call) {
+		return &handlers.Error{Class: handlers.Permanent, Code: "KS-P-REFUSED", Err: errors.New("as the test wants it: " + call)}
+	}
+	delete(m.aliases, alias.Collection)
+	return nil
+}
+
+func (m *model) named(alias string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.aliases[alias]
 }

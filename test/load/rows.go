@@ -56,6 +56,12 @@ func (k schemaKind) request(db, name string, rng *rand.Rand) (*milvuspb.CreateCo
 	if k == keyed {
 		req.NumPartitions = 3
 	}
+	switch rng.IntN(3) {
+	case 0: // rows are to live on, so the TTL is long
+		req.Properties = pairsOf("collection.ttl.seconds=" + strconv.Itoa(86400*(1+rng.IntN(9))))
+	case 1:
+		req.Properties = pairsOf("mmap.enabled=true collection.ttl.seconds=864000")
+	}
 	return req, nil
 }
 

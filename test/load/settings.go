@@ -7,11 +7,10 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/milvus-io/milvus-proto/go-api/v2/commonpb"
 	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
 )
 
-// Indexes, what is loaded, properties.
+// Indexes and what is loaded.
 
 // createIndex makes one on a field that has none.
 func (c *Churn) createIndex(ctx context.Context) (string, error) {
@@ -35,6 +34,7 @@ func (c *Churn) index(ctx context.Context, col *churned, field string) (string, 
 	if col.index[field] = name; name == "" {
 		col.index[field] = field // which is how it can be dropped
 	}
+	col.indexed = true
 	return fmt.Sprintf("create index %q on %s of %s: %s", name, field, col, params), answered(c.svc.CreateIndex(ctx, req))
 }
 
@@ -52,12 +52,29 @@ func (c *Churn) removeIndex(ctx context.Context, col *churned, field string) (st
 	if err := answered(c.svc.ReleaseCollection(ctx, &milvuspb.ReleaseCollectionRequest{DbName: col.db, CollectionName: col.name})); err != nil {
 		return did, err
 	}
-	req := &milvuspb.DropIndexRequest{DbName: col.db, CollectionName: col.name, FieldName: field}
-	if name := col.index[field]; name != field {
-		req.IndexName = name
+	name, err := c.indexName(ctx, col, field)
+	if err != nil {
+		return did, err
 	}
 	delete(col.index, field)
-	return did, answered(c.svc.DropIndex(ctx, req))
+	return did, answered(c.svc.DropIndex(ctx, &milvuspb.DropIndexRequest{DbName: col.db, CollectionName: col.name, FieldName: field, IndexName: name}))
+}
+
+// indexName is the name of a field's index, also of one that Milvus named: without it, none is dropped where there are several.
+func (c *Churn) indexName(ctx context.Context, col *churned, field string) (string, error) {
+	if name := col.index[field]; name != field {
+		return name, nil
+	}
+	r, err := c.svc.DescribeIndex(ctx, &milvuspb.DescribeIndexRequest{DbName: col.db, CollectionName: col.name})
+	if err == nil {
+		err = answered(r.GetStatus(), nil)
+	}
+	for _, ix := range r.GetIndexDescriptions() {
+		if ix.GetFieldName() == field {
+			return ix.GetIndexName(), nil
+		}
+	}
+	return "", err
 }
 
 // otherIndex puts another one in an index's place, and loads the collection as likely as not.
@@ -87,7 +104,19 @@ func (c *Churn) load(ctx context.Context) (string, error) {
 	return c.loadWhole(ctx, col)
 }
 
+// reload releases a collection that has got an index since: Milvus 2.3 loads none anew that has.
+func (c *Churn) reload(ctx context.Context, col *churned) error {
+	if !col.indexed {
+		return nil
+	}
+	col.indexed = false
+	return answered(c.svc.ReleaseCollection(ctx, &milvuspb.ReleaseCollectionRequest{DbName: col.db, CollectionName: col.name}))
+}
+
 func (c *Churn) loadWhole(ctx context.Context, col *churned) (string, error) {
+	if err := c.reload(ctx, col); err != nil {
+		return "load " + col.String(), err
+	}
 	return "load " + col.String(), answered(c.svc.LoadCollection(ctx,
 		&milvuspb.LoadCollectionRequest{DbName: col.db, CollectionName: col.name, ReplicaNumber: 1}))
 }
@@ -107,6 +136,9 @@ func (c *Churn) loadPartitions(ctx context.Context) (string, error) {
 		return "", nil
 	}
 	some := c.some(col)
+	if err := c.reload(ctx, col); err != nil {
+		return "load partitions of " + col.String(), err
+	}
 	return fmt.Sprintf("load partitions %v of %s", some, col), answered(c.svc.LoadPartitions(ctx,
 		&milvuspb.LoadPartitionsRequest{DbName: col.db, CollectionName: col.name, PartitionNames: some, ReplicaNumber: 1}))
 }
@@ -126,20 +158,6 @@ func (c *Churn) some(col *churned) []string {
 	all := append([]string{"_default"}, col.parts...)
 	c.rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	return all[:1+c.rng.IntN(len(all))]
-}
-
-// alter sets a property. Rows are to live on, so the TTL is long.
-func (c *Churn) alter(ctx context.Context) (string, error) {
-	col := c.collection(anyOf)
-	if col == nil {
-		return "", nil
-	}
-	p := &commonpb.KeyValuePair{Key: "collection.ttl.seconds", Value: strconv.Itoa(86400 * (1 + c.rng.IntN(9)))}
-	if c.rng.IntN(3) == 0 {
-		p = &commonpb.KeyValuePair{Key: "mmap.enabled", Value: strconv.FormatBool(c.rng.IntN(2) == 0)}
-	}
-	return fmt.Sprintf("alter %s: %s=%s", col, p.GetKey(), p.GetValue()), answered(c.svc.AlterCollection(ctx,
-		&milvuspb.AlterCollectionRequest{DbName: col.db, CollectionName: col.name, Properties: []*commonpb.KeyValuePair{p}}))
 }
 
 func (c *Churn) flush(ctx context.Context) (string, error) {
