@@ -28,12 +28,8 @@ const (
 
 // plan answers what a task would do.
 func (s *Service) plan(ctx context.Context, c call) (any, error) {
-	var spec jetstream.TaskSpec
-	if err := decode(c.data, &spec); err != nil {
-		return nil, err
-	}
-	spec = spec.WithDefaults()
-	if err := checkSpec(spec); err != nil {
+	spec, err := readSpec(c)
+	if err != nil {
 		return nil, err
 	}
 	return s.lookAhead(ctx, spec), nil

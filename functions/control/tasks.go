@@ -17,15 +17,21 @@ import (
 // resolveTimeout bounds the question to a bridge which collections a new task selects.
 const resolveTimeout = 3 * time.Second
 
+// readSpec is the task that a request has, which is well formed.
+func readSpec(c call) (jetstream.TaskSpec, error) {
+	var spec jetstream.TaskSpec
+	if err := decode(c.data, &spec); err != nil {
+		return spec, err
+	}
+	spec = spec.WithDefaults()
+	return spec, checkSpec(spec)
+}
+
 // create keeps a new task. What it will do is looked at before: what that shows to be wrong is refused. A source without a
 // bridge, or targets without a worker, do not stop it.
 func (s *Service) create(ctx context.Context, c call) (any, error) {
-	var spec jetstream.TaskSpec
-	if err := decode(c.data, &spec); err != nil {
-		return nil, err
-	}
-	spec = spec.WithDefaults()
-	if err := checkSpec(spec); err != nil {
+	spec, err := readSpec(c)
+	if err != nil {
 		return nil, err
 	}
 	ahead := s.lookAhead(ctx, spec)
