@@ -141,6 +141,11 @@ func (s TaskSpec) Validate() error {
 	for i, sel := range s.Select {
 		sel.validate(fmt.Sprintf("select[%d]", i), &p)
 	}
+	for i, what := range s.Leave {
+		if !slices.Contains([]string{LeaveLoad, LeaveIndex, LeaveAlias, LeaveProperties}, what) {
+			p.add(fmt.Sprintf("leave[%d]", i), "%q is none of %s, %s, %s and %s", what, LeaveLoad, LeaveIndex, LeaveAlias, LeaveProperties)
+		}
+	}
 	if len(s.Targets) == 0 {
 		p.add("targets", "there is none")
 	}

@@ -43,6 +43,7 @@ func TestUp(t *testing.T) {
 		{"foreign_collection_on_the_target", foreignCollection},
 		{"foreign_collection_dropped_and_task_resumed", foreignHealed},
 		{"planned", planned},
+		{"users_and_roles", users},
 		{"command_line", commandLine},
 	} {
 		t.Run(story.name, func(t *testing.T) {
