@@ -44,6 +44,7 @@ func TestUp(t *testing.T) {
 		{"foreign_collection_dropped_and_task_resumed", foreignHealed},
 		{"planned", planned},
 		{"users_and_roles", users},
+		{"selected_by_name_and_pattern", selected},
 		{"command_line", commandLine},
 	} {
 		t.Run(story.name, func(t *testing.T) {
