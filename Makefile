@@ -48,8 +48,8 @@ unit: ## the tests that need no server, under the race detector
 test: build servers ## every test, end to end on real Milvus, Pulsar and Kafka servers too
 	$(WITH) -roles all $(GOTEST) -p 2 -timeout 15m $$($(GO) list -tags servers ./... | grep -v /test/bench)
 
-e2e: build servers ## the end-to-end tests alone (RUN=name chooses, VERBOSE=1 tells more, MQ=pulsar or kafka)
-	$(WITH) $(GOTEST) -p 1 -timeout 20m ./test/e2e/...
+e2e: build servers ## the end-to-end tests alone, the random workload with 20 seeds (RUN=name chooses, VERBOSE=1 tells more, MQ=pulsar or kafka)
+	KITESTREAM_CHURN_SEEDS=$${KITESTREAM_CHURN_SEEDS:-20} $(WITH) $(GOTEST) -p 1 -timeout 40m ./test/e2e/...
 
 crash: build servers ## the crash and zombie tests alone, with 20 deaths of each process
 	KITESTREAM_CRASH_POINTS=$${KITESTREAM_CRASH_POINTS:-20} $(WITH) $(GOTEST) -p 1 -timeout 40m ./test/crash/...

@@ -18,7 +18,7 @@ import (
 )
 
 // users: users, roles and what they may do come to the target, those that there are and those that come. A user without a
-// password is shown as refused, and made when there is one.
+// password is shown as refused, and made when there is one. A privilege is for the collection as it is named on the target.
 func users(r *rig.Rig) {
 	dst := servers.Target(r)
 	src, target := r.Client(r.Source, ""), r.Client(dst, "")
@@ -48,10 +48,11 @@ func users(r *rig.Rig) {
 	must(src.AddUserRole(r.Context(), "e2e_ann", "e2e_writer"))
 	must(src.Grant(r.Context(), "e2e_writer", entity.PriviledegeObjectTypeCollection, "e2e_users_a", "Insert"))
 	r.CreateTask(jetstream.TaskSpec{Name: "users", Lanes: 2, RBAC: true, Select: rig.Prefix("default", "e2e_users_"),
+		Map: []jetstream.Mapping{{Database: "default", Collection: "e2e_users_a", ToCollection: "e2e_users_mapped"}},
 		Targets: []jetstream.TargetSpec{{Name: "t1", URI: dst.URI, UsersFile: file}}})
 	has := func() []string { return access(r, dst) }
 	r.Until("what was there is on the target", func() bool {
-		return slices.Equal(has(), []string{"e2e_ann", "e2e_ann is e2e_writer", "e2e_writer may Insert e2e_users_a"})
+		return slices.Equal(has(), []string{"e2e_ann", "e2e_ann is e2e_writer", "e2e_writer may Insert e2e_users_mapped"})
 	})
 
 	must(src.CreateCredential(r.Context(), "e2e_bob", "his, there"))
@@ -69,7 +70,7 @@ func users(r *rig.Rig) {
 	}
 	r.Until("both users are on the target", func() bool {
 		return len(r.View("users").Targets[0].Unmet) == 0 && slices.Equal(has(), []string{
-			"e2e_ann", "e2e_ann is e2e_writer", "e2e_bob", "e2e_bob is e2e_writer", "e2e_writer may Insert e2e_users_a"})
+			"e2e_ann", "e2e_ann is e2e_writer", "e2e_bob", "e2e_bob is e2e_writer", "e2e_writer may Insert e2e_users_mapped"})
 	})
 	must(src.Revoke(r.Context(), "e2e_writer", entity.PriviledegeObjectTypeCollection, "e2e_users_a", "Insert"))
 	must(src.DeleteCredential(r.Context(), "e2e_ann"))

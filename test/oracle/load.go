@@ -3,6 +3,7 @@ package oracle
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/milvus-io/milvus-proto/go-api/v2/commonpb"
@@ -60,8 +61,8 @@ func (c *Cluster) index(ctx context.Context, database, collection string, f *sch
 		return nil
 	}
 	have, err := checked(c.svc.DescribeIndex(ctx, &milvuspb.DescribeIndexRequest{DbName: database, CollectionName: collection, FieldName: f.GetName()}))
-	if err == nil && len(have.GetIndexDescriptions()) > 0 {
-		return nil // any error of DescribeIndex is one of CreateIndex too, but for "there is none"
+	if err == nil && slices.ContainsFunc(have.GetIndexDescriptions(), func(d *milvuspb.IndexDescription) bool { return d.GetFieldName() == f.GetName() }) {
+		return nil // Milvus 2.3 answers with those of all fields; any error of DescribeIndex is one of CreateIndex too, but for "there is none"
 	}
 	return done(c.svc.CreateIndex(ctx, &milvuspb.CreateIndexRequest{
 		DbName: database, CollectionName: collection, FieldName: f.GetName(),
