@@ -63,7 +63,7 @@ func newModelAccess() modelAccess {
 func (m *model) access(e *jetstream.Event) bool {
 	m.t.Helper()
 	a := m.allowed
-	name := ""
+	var name string
 	switch e.Kind {
 	case jetstream.CreateCredential:
 		var r milvuspb.CreateCredentialRequest

@@ -62,7 +62,7 @@ func TestAccessDefinitions(t *testing.T) {
 			calls := 0
 			target := &fake{SettingFunc: func(_ context.Context, method string, _ handlers.Ref, what any) error {
 				calls++
-				if m, ok := what.(proto.Message); method != tc.method || !(ok && proto.Equal(m, tc.what.(proto.Message)) || reflect.DeepEqual(what, tc.what)) {
+				if method != tc.method || !same(what, tc.what) {
 					t.Errorf("%s with %v, want %s with %v", method, what, tc.method, tc.what)
 				}
 				return nil

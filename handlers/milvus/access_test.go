@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
@@ -41,7 +42,9 @@ func memberOf(user, role string, what milvuspb.OperateUserRoleType) *milvuspb.Op
 	return &milvuspb.OperateUserRoleRequest{Username: user, RoleName: role, Type: what}
 }
 
-func granted(role, typ, database, object, privilege string, what milvuspb.OperatePrivilegeType) *milvuspb.OperatePrivilegeRequest {
+// granted is a request about a privilege on database.object.
+func granted(role, typ, on, privilege string, what milvuspb.OperatePrivilegeType) *milvuspb.OperatePrivilegeRequest {
+	database, object, _ := strings.Cut(on, ".")
 	return &milvuspb.OperatePrivilegeRequest{Type: what, Entity: &milvuspb.GrantEntity{
 		Role: &milvuspb.RoleEntity{Name: role}, Object: &milvuspb.ObjectEntity{Name: typ}, ObjectName: object, DbName: database,
 		Grantor: &milvuspb.GrantorEntity{Privilege: &milvuspb.PrivilegeEntity{Name: privilege}},
@@ -118,22 +121,22 @@ func TestAccess(t *testing.T) {
 	twice(func() error { return w.target.SetMember(ctx, memberOf("ann", "admin", add)) })
 	equal("members", w.members(), "admin:ann", "writer", "writer:ann")
 	twice(func() error {
-		return w.target.SetPrivilege(ctx, granted("writer", "Collection", "default", "c", "Insert", grant))
+		return w.target.SetPrivilege(ctx, granted("writer", "Collection", "default.c", "Insert", grant))
 	})
 	for _, db := range []string{"one", "two"} {
 		w.must(w.target.CreateDatabase(ctx, db))
 	}
-	w.must(w.target.SetPrivilege(ctx, granted("writer", "Collection", "one", "*", "*", grant)))
-	w.must(w.target.SetPrivilege(ctx, granted("writer", "Collection", "*", "*", "Query", grant)))
-	w.must(w.target.SetPrivilege(ctx, granted("writer", "Global", "default", "*", "CreateCollection", grant)))
-	w.must(w.target.SetPrivilege(ctx, granted("public", "User", "default", "*", "SelectUser", grant)))
+	w.must(w.target.SetPrivilege(ctx, granted("writer", "Collection", "one.*", "*", grant)))
+	w.must(w.target.SetPrivilege(ctx, granted("writer", "Collection", "*.*", "Query", grant)))
+	w.must(w.target.SetPrivilege(ctx, granted("writer", "Global", "default.*", "CreateCollection", grant)))
+	w.must(w.target.SetPrivilege(ctx, granted("public", "User", "default.*", "SelectUser", grant)))
 	equal("grants of default", w.privileges("writer", "default"), "Collection *.* Query", "Collection default.c Insert", "Global default.* CreateCollection")
 	equal("grants of one", w.privileges("writer", "one"), "Collection *.* Query", "Collection one.* *")
 	twice(func() error {
-		return w.target.SetPrivilege(ctx, granted("writer", "Collection", "default", "c", "Insert", revoke))
+		return w.target.SetPrivilege(ctx, granted("writer", "Collection", "default.c", "Insert", revoke))
 	})
 	twice(func() error {
-		return w.target.SetPrivilege(ctx, granted("writer", "Collection", "gone", "gone", "Insert", revoke))
+		return w.target.SetPrivilege(ctx, granted("writer", "Collection", "gone.gone", "Insert", revoke))
 	})
 	equal("grants without one", w.privileges("writer", "default"), "Collection *.* Query", "Global default.* CreateCollection")
 
@@ -163,9 +166,9 @@ func accessRefusals(t *testing.T, w *world, server *servers.Milvus) {
 		"no name":                {w.target.CreateUser(ctx, "b b", has("secret12")), milvus.CodeRefused},
 		"a role for nobody":      {w.target.SetMember(ctx, memberOf("bob", "writer", add)), milvus.CodeNoUser},
 		"no role for root":       {w.target.SetMember(ctx, memberOf("root", "none", add)), milvus.CodeNoRole},
-		"a grant to nobody":      {w.target.SetPrivilege(ctx, granted("none", "Global", "default", "*", "All", grant)), milvus.CodeNoRole},
-		"a later privilege":      {w.target.SetPrivilege(ctx, granted("writer", "Global", "default", "*", "AddFileResource", grant)), milvus.CodeUnsupported},
-		"of a later object type": {w.target.SetPrivilege(ctx, granted("writer", "Database", "default", "*", "Insert", grant)), milvus.CodeUnsupported},
+		"a grant to nobody":      {w.target.SetPrivilege(ctx, granted("none", "Global", "default.*", "All", grant)), milvus.CodeNoRole},
+		"a later privilege":      {w.target.SetPrivilege(ctx, granted("writer", "Global", "default.*", "AddFileResource", grant)), milvus.CodeUnsupported},
+		"of a later object type": {w.target.SetPrivilege(ctx, granted("writer", "Database", "default.*", "Insert", grant)), milvus.CodeUnsupported},
 		"a role that stays":      {w.target.DropRole(ctx, "admin"), milvus.CodeNotAllowed},
 		"a user that stays":      {w.target.DropUser(ctx, "root"), milvus.CodeNotAllowed},
 	} {
@@ -174,8 +177,8 @@ func accessRefusals(t *testing.T, w *world, server *servers.Milvus) {
 	for name, err := range map[string]error{
 		"no role of nobody":   w.target.SetMember(ctx, memberOf("bob", "writer", remove)),
 		"no role of none":     w.target.SetMember(ctx, memberOf("root", "none", remove)),
-		"a revoke of none":    w.target.SetPrivilege(ctx, granted("none", "Global", "default", "*", "All", revoke)),
-		"a later one revoked": w.target.SetPrivilege(ctx, granted("writer", "Global", "default", "*", "AddFileResource", revoke)),
+		"a revoke of none":    w.target.SetPrivilege(ctx, granted("none", "Global", "default.*", "All", revoke)),
+		"a later one revoked": w.target.SetPrivilege(ctx, granted("writer", "Global", "default.*", "AddFileResource", revoke)),
 		"nobody dropped":      w.target.DropUser(ctx, "bob"),
 	} {
 		if err != nil {
@@ -194,7 +197,7 @@ func accessRefusals(t *testing.T, w *world, server *servers.Milvus) {
 		"drop role": small.DropRole(ctx, "writer"),
 		"drop user": small.DropUser(ctx, "x"),
 		"member":    small.SetMember(ctx, memberOf("small", "admin", add)),
-		"privilege": small.SetPrivilege(ctx, granted("public", "Global", "default", "*", "All", grant)),
+		"privilege": small.SetPrivilege(ctx, granted("public", "Global", "default.*", "All", grant)),
 	} {
 		t.Run("forbidden "+name, func(t *testing.T) { wantCode(t, err, handlers.Permanent, milvus.CodeNotAllowed) })
 	}
@@ -209,7 +212,7 @@ func TestLiteAccess(t *testing.T) {
 		"role":      w.target.CreateRole(ctx, "x"),
 		"drop role": w.target.DropRole(ctx, "x"),
 		"member":    w.target.SetMember(ctx, memberOf("x", "y", add)),
-		"privilege": w.target.SetPrivilege(ctx, granted("public", "Global", "default", "*", "All", grant)),
+		"privilege": w.target.SetPrivilege(ctx, granted("public", "Global", "default.*", "All", grant)),
 	} {
 		t.Run(name, func(t *testing.T) { wantCode(t, err, handlers.Permanent, milvus.CodeUnsupported) })
 	}
