@@ -5,6 +5,7 @@ package catalog_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,7 +35,9 @@ func guarded(t *testing.T) (milvuspb.MilvusServiceClient, *catalog.Catalog) {
 	return c.(*client.GrpcClient).Service, open(t, cfg)
 }
 
-func privilege(role, typ, db, object, name string, what milvuspb.OperatePrivilegeType) *milvuspb.OperatePrivilegeRequest { //nolint:revive // a grant has as many parts
+// privilege is a request about a privilege on database.object.
+func privilege(role, typ, on, name string, what milvuspb.OperatePrivilegeType) *milvuspb.OperatePrivilegeRequest {
+	db, object, _ := strings.Cut(on, ".")
 	return &milvuspb.OperatePrivilegeRequest{Type: what, Entity: &milvuspb.GrantEntity{
 		Role: &milvuspb.RoleEntity{Name: role}, Object: &milvuspb.ObjectEntity{Name: typ}, ObjectName: object, DbName: db,
 		Grantor: &milvuspb.GrantorEntity{Privilege: &milvuspb.PrivilegeEntity{Name: name}},
@@ -75,12 +78,12 @@ func TestMilvusAccess(t *testing.T) {
 	}
 	is("user ann", "role writer", "{ann writer}", "{ann admin}")
 	grants := []*milvuspb.OperatePrivilegeRequest{
-		privilege("writer", "Collection", "", "c", "Insert", milvuspb.OperatePrivilegeType_Grant),
-		privilege("writer", "Collection", "db1", "c", "*", milvuspb.OperatePrivilegeType_Grant),
-		privilege("writer", "Collection", "*", "*", "Query", milvuspb.OperatePrivilegeType_Grant),
-		privilege("writer", "Global", "", "*", "All", milvuspb.OperatePrivilegeType_Grant),
-		privilege("writer", "User", "", "ann", "UpdateUser", milvuspb.OperatePrivilegeType_Grant),
-		privilege("public", "Collection", "", "c", "Search", milvuspb.OperatePrivilegeType_Grant),
+		privilege("writer", "Collection", ".c", "Insert", milvuspb.OperatePrivilegeType_Grant),
+		privilege("writer", "Collection", "db1.c", "*", milvuspb.OperatePrivilegeType_Grant),
+		privilege("writer", "Collection", "*.*", "Query", milvuspb.OperatePrivilegeType_Grant),
+		privilege("writer", "Global", ".*", "All", milvuspb.OperatePrivilegeType_Grant),
+		privilege("writer", "User", ".ann", "UpdateUser", milvuspb.OperatePrivilegeType_Grant),
+		privilege("public", "Collection", ".c", "Search", milvuspb.OperatePrivilegeType_Grant),
 	}
 	for _, g := range grants {
 		s, err = m.OperatePrivilege(ctx, g)

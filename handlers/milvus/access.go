@@ -43,7 +43,8 @@ func (t *Target) SetPassword(ctx context.Context, name, old, password string) er
 		return nil
 	}
 	err = t.changePassword(ctx, name, old, password)
-	if !isRefusal(err) || isCode(err, CodeUnsupported, CodeNotAllowed) {
+	wrong := isCode(err, CodeUnauthenticated) // of the password in the request, as the user was just found with the target's own
+	if !wrong && (!isRefusal(err) || isCode(err, CodeUnsupported, CodeNotAllowed)) {
 		return err
 	}
 	if t.changePassword(ctx, name, password, password) == nil {

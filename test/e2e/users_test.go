@@ -34,7 +34,9 @@ func users(r *rig.Rig) {
 			_ = target.DeleteCredential(r.Context(), u)
 		}
 		for _, c := range []client.Client{src, target} {
-			_ = c.Revoke(r.Context(), "e2e_writer", entity.PriviledegeObjectTypeCollection, "e2e_users_a", "Insert")
+			for _, on := range []string{"e2e_users_a", "e2e_users_mapped"} {
+				_ = c.Revoke(r.Context(), "e2e_writer", entity.PriviledegeObjectTypeCollection, on, "Insert")
+			}
 			_ = c.DropRole(r.Context(), "e2e_writer")
 		}
 	}
