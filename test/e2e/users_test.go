@@ -50,7 +50,7 @@ func users(r *rig.Rig) {
 	must(src.AddUserRole(r.Context(), "e2e_ann", "e2e_writer"))
 	must(src.Grant(r.Context(), "e2e_writer", entity.PriviledegeObjectTypeCollection, "e2e_users_a", "Insert"))
 	r.CreateTask(jetstream.TaskSpec{Name: "users", Lanes: 2, RBAC: true, Select: rig.Prefix("default", "e2e_users_"),
-		Map: []jetstream.Mapping{{Database: "default", Collection: "e2e_users_a", ToCollection: "e2e_users_mapped"}},
+		Map:     []jetstream.Mapping{{Database: "default", Collection: "e2e_users_a", ToCollection: "e2e_users_mapped"}},
 		Targets: []jetstream.TargetSpec{{Name: "t1", URI: dst.URI, UsersFile: file}}})
 	has := func() []string { return access(r, dst) }
 	r.Until("what was there is on the target", func() bool {
