@@ -147,7 +147,7 @@ func setMapped(r *rig.Rig) {
 		}
 		d := &oracle.Diff{}
 		d.Settings(db+"."+collection, want, settings(r, dst, "setmap", db+"_"+collection))
-		if !d.Equal() || len(want) < 7 {
+		if !d.Equal() || len(want) < 5 {
 			r.Errorf("mapped settings: %s; want %v", d, want)
 		}
 	}

@@ -21,7 +21,7 @@ import (
 // password is shown as refused, and made when there is one. A privilege is for the collection as it is named on the target.
 func users(r *rig.Rig) {
 	dst := servers.Target(r)
-	src, target := r.Client(r.Source, ""), r.Client(dst, "")
+	src, target := asRoot(r, r.Source), asRoot(r, dst)
 	must := func(err error) {
 		r.Helper()
 		if err != nil {
@@ -44,6 +44,8 @@ func users(r *rig.Rig) {
 	r.Cleanup(clean)
 	file := filepath.Join(r.TempDir(), "users.yaml")
 	must(os.WriteFile(file, []byte("e2e_ann: secret of ann\n"), 0o600))
+	token := filepath.Join(r.TempDir(), "token")
+	must(os.WriteFile(token, []byte("root:Milvus"), 0o600))
 
 	must(src.CreateRole(r.Context(), "e2e_writer"))
 	must(src.CreateCredential(r.Context(), "e2e_ann", "hers, there"))
@@ -51,7 +53,7 @@ func users(r *rig.Rig) {
 	must(src.Grant(r.Context(), "e2e_writer", entity.PriviledegeObjectTypeCollection, "e2e_users_a", "Insert"))
 	r.CreateTask(jetstream.TaskSpec{Name: "users", Lanes: 2, RBAC: true, Select: rig.Prefix("default", "e2e_users_"),
 		Map:     []jetstream.Mapping{{Database: "default", Collection: "e2e_users_a", ToCollection: "e2e_users_mapped"}},
-		Targets: []jetstream.TargetSpec{{Name: "t1", URI: dst.URI, UsersFile: file}}})
+		Targets: []jetstream.TargetSpec{{Name: "t1", URI: dst.URI, UsersFile: file, TokenFile: token}}})
 	has := func() []string { return access(r, dst) }
 	r.Until("what was there is on the target", func() bool {
 		return slices.Equal(has(), []string{"e2e_ann", "e2e_ann is e2e_writer", "e2e_writer may Insert e2e_users_mapped"})
@@ -82,10 +84,21 @@ func users(r *rig.Rig) {
 	r.CheckStream("users")
 }
 
+// asRoot is a client that says who it is: Milvus grants nothing to somebody unnamed, even where it asks nobody for a password.
+func asRoot(r *rig.Rig, m *servers.Milvus) client.Client {
+	r.Helper()
+	c, err := client.NewClient(r.Context(), client.Config{Address: m.Addr, Username: "root", Password: "Milvus"})
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
 // access is what of this story's users and roles a server has, in order.
 func access(r *rig.Rig, m *servers.Milvus) (out []string) {
 	r.Helper()
-	c := r.Client(m, "")
+	c := asRoot(r, m)
 	list, err := c.DescribeUsers(r.Context())
 	if err != nil {
 		r.Fatal(err)
