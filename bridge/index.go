@@ -63,7 +63,7 @@ func (s *sequencer) putIndexes(ctx context.Context, d difference) (waiting int, 
 			err = s.alterIndex(ctx, d, ix, was)
 		} else if field := fieldName(d.seen.Schema, ix.FieldID); field != "" {
 			err = s.publishSetting(ctx, jetstream.CreateIndex, d.col, id, &milvuspb.CreateIndexRequest{
-				DbName: d.col.Database, CollectionName: d.col.Name, FieldName: field, IndexName: ix.Name, ExtraParams: askedFor(ix)})
+				DbName: d.col.Database, CollectionName: d.col.Name, FieldName: field, IndexName: ix.Name, ExtraParams: askedFor(ix, isVector(d.seen, field))})
 		} else {
 			waiting++
 		}
@@ -75,7 +75,7 @@ func (s *sequencer) putIndexes(ctx context.Context, d difference) (waiting int, 
 }
 
 func (s *sequencer) alterIndex(ctx context.Context, d difference, ix *catalog.Index, was ledgerIndex) error {
-	a := altering(was.Params, asMap(askedFor(ix)))
+	a := altering(was.Params, asMap(askedFor(ix, isVector(d.seen, was.Field))))
 	if a.touches(propertyMmap) {
 		if err := s.release(ctx, d.col); err != nil {
 			return err
@@ -87,11 +87,14 @@ func (s *sequencer) alterIndex(ctx context.Context, d difference, ix *catalog.In
 	})
 }
 
-// askedFor are the parameters that a client would have to give for this index: the user's, and those that say what it is
+// askedFor are the parameters that a client would have to give for this index: the user's, and those that say what a vector's is
 // where the user left them to Milvus, for a target of another version may choose otherwise. An index that Milvus was to
-// choose is for the target to choose. A field's own parameters are the field's.
-func askedFor(ix *catalog.Index) []*commonpb.KeyValuePair {
+// choose is for the target to choose, and so is a scalar's of no type. A field's own parameters are the field's.
+func askedFor(ix *catalog.Index, vector bool) []*commonpb.KeyValuePair {
 	asked, built := asMap(ix.UserParams), asMap(ix.Params)
+	if !vector {
+		return altering(nil, asked).set
+	}
 	if asked == nil {
 		asked = map[string]string{}
 	}

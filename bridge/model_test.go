@@ -447,7 +447,11 @@ func (h *history) settings(spec jetstream.TaskSpec) []string {
 		slices.Sort(names)
 		out = append(out, fmt.Sprintf("collection %s %v fields %v", name(id), set(nil, c.Properties), names))
 		for _, ix := range c.Indexes {
-			out = append(out, fmt.Sprintf("index %s of %s on %s %v", ix.Name, name(id), fields[ix.FieldID], set(set(nil, ix.Params), ix.UserParams)))
+			built := set(nil, ix.Params)
+			if fields[ix.FieldID] != "vec" {
+				built = set(nil, nil) // of a scalar's index that nobody gave a type the target chooses one
+			}
+			out = append(out, fmt.Sprintf("index %s of %s on %s %v", ix.Name, name(id), fields[ix.FieldID], set(built, ix.UserParams)))
 		}
 		if c.Load == nil {
 			continue
