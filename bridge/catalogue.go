@@ -34,7 +34,7 @@ func (s *sequencer) catalogue(ctx context.Context) error {
 	}
 	waiting := 0
 	for _, step := range []func(context.Context, *catalog.View) (int, error){
-		s.dropAliases, s.databases, s.renames, s.goneDatabases, s.openNewChannels, s.unmade, s.settleAll, s.nameAliases, s.access,
+		s.dropAliases, s.databases, s.renames, s.goneCollections, s.goneDatabases, s.openNewChannels, s.unmade, s.settleAll, s.nameAliases, s.access,
 	} {
 		n, err := step(ctx, v)
 		if err != nil {
@@ -64,6 +64,24 @@ func (s *sequencer) databases(ctx context.Context, v *catalog.View) (waiting int
 		}
 		if err := s.alterDatabase(ctx, db); err != nil {
 			return 0, err
+		}
+	}
+	return waiting, nil
+}
+
+// goneCollections counts the collections that etcd no longer has and whose drop the queue has still to tell: Milvus answers a
+// drop before it sends the message. Of one that is stopped nothing is published before that, so its drop is published at once.
+func (s *sequencer) goneCollections(ctx context.Context, v *catalog.View) (waiting int, err error) {
+	for _, id := range slices.Sorted(s.collectionIDs()) {
+		col := s.ledger.collections[id]
+		switch {
+		case col.Unmade || !dropped(v, id):
+		case col.Stopped != "":
+			if err := s.publishDropCollection(ctx, col, s.now()); err != nil {
+				return 0, err
+			}
+		default:
+			waiting++
 		}
 	}
 	return waiting, nil
@@ -193,10 +211,15 @@ func (s *sequencer) earlier(begin map[string]mq.Position, ch string, col *catalo
 }
 
 // newPartitions publishes the creation of partitions that etcd shows and no row has named yet. It returns how many
-// have to wait: their own time must have come on every channel.
+// have to wait: their own time must have come on every channel, or the queue has still to tell of their drop.
 func (s *sequencer) newPartitions(ctx context.Context, d difference) (waiting int, err error) {
 	if d.col.Keyed {
 		return 0, nil
+	}
+	for pid := range d.col.Partitions {
+		if p := d.seen.Partitions[pid]; p != nil && p.State > catalog.Creating || d.view.PartitionGone(d.col.ID, pid) {
+			waiting++
+		}
 	}
 	for _, pid := range slices.Sorted(maps.Keys(d.seen.Partitions)) {
 		p := d.seen.Partitions[pid]

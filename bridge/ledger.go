@@ -149,8 +149,9 @@ func (l *ledger) applyTo(c *ledgerCollection, e *jetstream.Event) error {
 	case jetstream.RenameCollection:
 		return l.rename(c, e)
 	case jetstream.CreatePartition:
-		if !slices.Contains(c.Gone, e.PartitionID) {
+		if !slices.Contains(c.Gone, e.PartitionID) && c.Partitions[e.PartitionID] == "" {
 			c.Partitions[e.PartitionID] = e.Partition
+			c.Load = c.Load.made(e.Partition)
 		}
 	case jetstream.DropPartition:
 		delete(c.Partitions, e.PartitionID)

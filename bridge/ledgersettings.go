@@ -34,6 +34,9 @@ type ledgerLoad struct {
 	Replicas int32 `json:"replicas"`
 	// Parts are the names of those partitions that are loaded, or, of a Whole one, that are not.
 	Parts []string `json:"parts,omitempty"`
+	// New are those of a Whole one that were made since: a Milvus loads them of itself, or, if it had loaded partitions first
+	// and the rest then, does not (seen on 2.3.5).
+	New []string `json:"new,omitempty"`
 }
 
 // without is the load when there is no such partition any more.
@@ -42,7 +45,19 @@ func (l *ledgerLoad) without(partitions ...string) *ledgerLoad {
 		return nil
 	}
 	n := *l
-	n.Parts = slices.DeleteFunc(slices.Clone(l.Parts), func(p string) bool { return slices.Contains(partitions, p) })
+	said := func(p string) bool { return slices.Contains(partitions, p) }
+	n.Parts = slices.DeleteFunc(slices.Clone(l.Parts), said)
+	n.New = slices.DeleteFunc(slices.Clone(l.New), said)
+	return &n
+}
+
+// made is the load when there is another partition.
+func (l *ledgerLoad) made(partition string) *ledgerLoad {
+	if l == nil || !l.Whole {
+		return l
+	}
+	n := *l
+	n.New = append(slices.Clone(l.New), partition)
 	return &n
 }
 

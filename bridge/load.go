@@ -59,7 +59,7 @@ func (s *sequencer) loadWhole(ctx context.Context, d difference) error {
 	for id, name := range d.partitions() {
 		switch {
 		case load.Partitions[id] != 0:
-			if slices.Contains(d.col.Load.Parts, name) {
+			if l := d.col.Load; slices.Contains(l.Parts, name) || slices.Contains(l.New, name) {
 				in = append(in, name)
 			}
 		case load.State == catalog.Loaded && d.seen.Partitions[id] != nil && d.view.PartitionReleased(d.col.ID, id):

@@ -46,6 +46,8 @@ func TestUp(t *testing.T) {
 		{"task_deleted_and_made_again", taskAgain},
 		{"foreign_collection_on_the_target", foreignCollection},
 		{"foreign_collection_dropped_and_task_resumed", foreignHealed},
+		{"dropped_and_waited_for", dropWaited},
+		{"loaded_again", loadedAgain},
 		{"planned", planned},
 		{"users_and_roles", users},
 		{"selected_by_name_and_pattern", selected},
