@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -45,10 +46,11 @@ func (c *Cluster) Load(ctx context.Context, database, collection string) error {
 	}
 }
 
-// tryLoad asks for the load, which is harmless when asked before, and looks how far it is.
+// tryLoad asks for the load, which is harmless when asked before, and looks how far it is. What is loaded by parts, and has been
+// given an index since, Milvus loads whole only after a release.
 func (c *Cluster) tryLoad(ctx context.Context, database, collection string) (loaded bool, err error) {
 	if err := done(c.svc.LoadCollection(ctx, &milvuspb.LoadCollectionRequest{DbName: database, CollectionName: collection, ReplicaNumber: 1})); err != nil {
-		return false, err
+		return false, errors.Join(err, done(c.svc.ReleaseCollection(ctx, &milvuspb.ReleaseCollectionRequest{DbName: database, CollectionName: collection})))
 	}
 	p, err := checked(c.svc.GetLoadingProgress(ctx, &milvuspb.GetLoadingProgressRequest{DbName: database, CollectionName: collection}))
 	return err == nil && p.GetProgress() >= 100, err
