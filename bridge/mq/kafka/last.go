@@ -6,18 +6,42 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"kitestream/bridge/mq"
 )
 
-// last is the position of a topic's newest message. The log may end with marks of transactions, which are no messages,
-// so it is searched backwards, twice as far each time.
+// Last asks again after askAgain, a few times before it believes that there is no such topic, since whoever hears that
+// would take the channel for empty, and for longer while the topic's leader is being elected.
+const (
+	askAgain  = 100 * time.Millisecond
+	elections = 50 // answers
+)
+
+// last is the position of a topic's newest message.
 func (l *link) last(ctx context.Context, topic string) (mq.Position, error) {
-	at, err := l.lookUpForSure(ctx, topic)
-	if errors.Is(err, errAbsent) {
-		return "", nil
+	for i := 1; ; i++ {
+		p, err := l.lastNow(ctx, topic)
+		absent := errors.Is(err, errAbsent)
+		switch {
+		case absent && i >= answers:
+			return "", nil
+		case !absent && (!kerr.IsRetriable(err) || i >= elections):
+			return p, err
+		}
+		select {
+		case <-time.After(askAgain):
+		case <-ctx.Done():
+			return "", fmt.Errorf("look up topic %s: %w", topic, ctx.Err())
+		}
 	}
+}
+
+// lastNow is last by what the broker says now. The log may end with marks of transactions, which are no messages,
+// so it is searched backwards, twice as far each time.
+func (l *link) lastNow(ctx context.Context, topic string) (mq.Position, error) {
+	at, err := l.lookUp(ctx, topic)
 	if err != nil {
 		return "", err
 	}
@@ -39,26 +63,6 @@ func (l *link) last(ctx context.Context, topic string) (mq.Position, error) {
 	}
 	return "", nil
 }
-
-// lookUpForSure is lookUp, but asks a few times before it believes that there is no such topic: whoever hears that
-// would take the channel for empty.
-func (l *link) lookUpForSure(ctx context.Context, topic string) (leader, error) {
-	for i := range answers {
-		at, err := l.lookUp(ctx, topic)
-		if !errors.Is(err, errAbsent) || i == answers-1 {
-			return at, err
-		}
-		select {
-		case <-time.After(askAgain):
-		case <-ctx.Done():
-			return leader{}, fmt.Errorf("look up topic %s: %w", topic, ctx.Err())
-		}
-	}
-	return leader{}, errAbsent
-}
-
-// askAgain is how long lookUpForSure waits between questions.
-const askAgain = 100 * time.Millisecond
 
 // lastBetween is the last message whose offset is from or more and less than end, nil when there is none.
 func (l *link) lastBetween(ctx context.Context, at leader, from, end int64) (*kgo.Record, error) {
