@@ -42,6 +42,8 @@ func (f *fake) Shape(ctx context.Context, ref handlers.Ref) (handlers.Shape, err
 	return f.ShapeFunc(ctx, ref)
 }
 
+func (f *fake) Forget() {}
+
 func (f *fake) Upsert(ctx context.Context, ref handlers.Ref, partition string, r *rows.Rows) error {
 	if f.UpsertFunc == nil {
 		return nil

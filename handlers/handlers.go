@@ -20,7 +20,8 @@ const (
 	keyAfter      = "after"
 )
 
-// Handlers apply events to one target. They keep nothing of one batch for the next, but how large calls may be.
+// Handlers apply events to one target. They keep nothing of one batch for the next, but how large calls may be, and what Forget
+// forgets.
 type Handlers struct {
 	target Target
 	o      Options
@@ -104,3 +105,7 @@ func (h *Handlers) Apply(ctx context.Context, events []*jetstream.Event) Result 
 	}
 	return b.result(b.flush(ctx, everything))
 }
+
+// Forget has what is remembered of the target's collections asked for anew. It is for whoever has not been told of all that was
+// done there: a lane that was held by another worker, or waited at a barrier while another worker carried the event out.
+func (h *Handlers) Forget() { h.target.Forget() }

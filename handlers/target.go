@@ -49,6 +49,8 @@ type Target interface {
 type RowWriter interface {
 	// Shape describes the collection as the target has it. It is asked once for each collection in a batch.
 	Shape(ctx context.Context, ref Ref) (Shape, error)
+	// Forget has what is remembered of collections asked for anew: another worker may have given a name to another one.
+	Forget()
 	// Upsert writes rows, whose keys differ, and replaces those with the same keys in the same partition. The
 	// partition is empty for a collection with a partition key.
 	Upsert(ctx context.Context, ref Ref, partition string, r *rows.Rows) error

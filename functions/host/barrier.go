@@ -38,7 +38,16 @@ func (t *target) atBarrier(ctx context.Context, l *heldLane) (went bool, err err
 			return false, fmt.Errorf("open the barrier of %s of %s: %w", e.Kind, e.Name(), err)
 		}
 	}
+	t.passed(e)
 	return true, t.ack(ctx, l, 1)
+}
+
+// passed forgets what another worker may have changed at the barrier.
+func (t *target) passed(e *jetstream.Event) {
+	switch e.Kind {
+	case jetstream.RenameCollection, jetstream.DropCollection, jetstream.DropDatabase:
+		t.handlers.Forget()
+	}
 }
 
 // carryOut does what the event says, or has all lanes pass it over, or stops its collection on all of them.
@@ -104,6 +113,7 @@ func (t *target) atReplayedBarrier(ctx context.Context, l *heldLane, e *jetstrea
 			return false, err
 		}
 	}
+	t.passed(e)
 	return true, t.ack(ctx, l, 1)
 }
 

@@ -20,12 +20,15 @@ type model struct {
 
 	mu          sync.Mutex
 	collections map[string][]string // by name: what was done to it, under all its names
+	ids         map[string]int      // by name
 	refuses     func(call string) bool
 	aliases     map[string]bool
 	dropping    chan struct{} // if there is one, aliases are dropped when it is closed
 }
 
-func newModel() *model { return &model{collections: map[string][]string{}, aliases: map[string]bool{}} }
+func newModel() *model {
+	return &model{collections: map[string][]string{}, ids: map[string]int{}, aliases: map[string]bool{}}
+}
 
 var errNoCollection = &handlers.Error{Class: handlers.Permanent, Code: "KS-P-NOCOLLECTION", Err: errors.New("no such collection")}
 
@@ -86,6 +89,7 @@ func (m *model) CreateCollection(_ context.Context, req *milvuspb.CreateCollecti
 	}
 	if m.collections[req.GetCollectionName()] == nil {
 		m.collections[req.GetCollectionName()] = []string{"create"}
+		m.ids[req.GetCollectionName()] = len(m.ids) + 1
 	}
 	return nil
 }
@@ -103,7 +107,7 @@ func (m *model) RenameCollection(_ context.Context, from, to handlers.Ref) error
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.collections[to.Collection] = m.collections[from.Collection]
+	m.collections[to.Collection], m.ids[to.Collection] = m.collections[from.Collection], m.ids[from.Collection]
 	delete(m.collections, from.Collection)
 	return nil
 }
@@ -174,4 +178,39 @@ func (m *model) named(alias string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.aliases[alias]
+}
+
+// connection is a worker's own to a model. It remembers what collections are, as a connection to a Milvus does, and refuses rows for
+// a name that has another one by now.
+type connection struct {
+	*model
+	known map[handlers.Ref]int
+}
+
+func (c *connection) Forget() { clear(c.known) }
+
+func (c *connection) Shape(ctx context.Context, ref handlers.Ref) (handlers.Shape, error) {
+	s, err := c.model.Shape(ctx, ref)
+	if _, ok := c.known[ref]; !ok && err == nil {
+		c.known[ref] = c.id(ref)
+	}
+	return s, err
+}
+
+func (c *connection) CreateCollection(ctx context.Context, req *milvuspb.CreateCollectionRequest) error {
+	delete(c.known, handlers.Ref{Database: req.GetDbName(), Collection: req.GetCollectionName()})
+	return c.model.CreateCollection(ctx, req)
+}
+
+func (c *connection) Delete(ctx context.Context, ref handlers.Ref, partition string, keys rows.Keys) error {
+	if id, known := c.id(ref), c.known[ref]; known != id {
+		return &handlers.Error{Class: handlers.Permanent, Code: "KS-P-SCHEMA", Err: fmt.Errorf("%s is collection %d by now, not %d", ref, id, known)}
+	}
+	return c.model.Delete(ctx, ref, partition, keys)
+}
+
+func (m *model) id(ref handlers.Ref) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.ids[ref.Collection]
 }

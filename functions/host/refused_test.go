@@ -68,7 +68,9 @@ func (r *refusal) work(name string) (stop func()) {
 	lanes := host.NewLanes(host.LanesConfig{
 		NC: r.js.Conn(), JS: r.js, Buckets: r.buckets, Leases: leases, Tasks: jetstream.NewTasks(r.js, r.buckets.Tasks, nil), Holder: name,
 		Log: slog.New(slog.NewTextHandler(r.t.Output(), nil)), Metrics: host.NewMetrics(nil), Apply: apply,
-		Connect: func(context.Context, jetstream.TargetSpec) (host.Target, error) { return r.target, nil },
+		Connect: func(context.Context, jetstream.TargetSpec) (host.Target, error) {
+			return &connection{model: r.target, known: map[handlers.Ref]int{}}, nil
+		},
 	})
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = lanes.Run(ctx) }()
@@ -130,6 +132,10 @@ func (r *refusal) say(kind jetstream.Kind, lane int, name string, id int64, body
 
 func (r *refusal) create(name string, id int64) {
 	r.say(jetstream.CreateCollection, jetstream.AllLanes, name, id, &milvuspb.CreateCollectionRequest{})
+}
+
+func (r *refusal) drop(name string, id int64) {
+	r.say(jetstream.DropCollection, jetstream.AllLanes, name, id, &milvuspb.DropCollectionRequest{})
 }
 
 func (r *refusal) rename(from, to string, id int64) {

@@ -258,6 +258,9 @@ func (t *target) settleMembers(ctx context.Context) {
 		delete(t.leaving, n)
 		t.holding[n] = l
 		t.mu.Unlock()
+		if t.handlers != nil { // since this worker held a lane last, others may have done anything
+			t.handlers.Forget()
+		}
 		t.report.opened(ctx, l)
 		t.log.Info("lane taken", "lane", n, "epoch", lease.Epoch(), "after", l.lane.Floor())
 	}

@@ -77,14 +77,21 @@ func (s *shapes) forget(ref handlers.Ref) {
 	delete(s.known, ref)
 }
 
+// Forget forgets what all collections are like.
+func (t *Target) Forget() {
+	t.shapes.mu.Lock()
+	defer t.shapes.mu.Unlock()
+	clear(t.shapes.known)
+}
+
 func (s *shapes) forgetDatabase(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	maps.DeleteFunc(s.known, func(ref handlers.Ref, _ *shape) bool { return ref.Database == name })
 }
 
-// Shape is the collection's shape. It is remembered until this Target changes the collection, or is answered in a way
-// that could mean that somebody else has.
+// Shape is the collection's shape. It is remembered until this Target changes the collection, is answered in a way that
+// could mean that somebody else has, or is told to forget it.
 func (t *Target) Shape(ctx context.Context, ref handlers.Ref) (handlers.Shape, error) {
 	s, err := t.shape(ctx, ref)
 	if err != nil {
