@@ -99,8 +99,8 @@ func churn(t *testing.T, seed uint64) {
 	}()
 	r.Wait(task)
 	caught := time.Since(began)
+	defer r.CheckStream(task) // which is kept if the next line fails
 	d := r.Same(dst, c.Selects)
-	r.CheckStream(task)
 	t.Logf("%d operations and %d kills in %v, caught up after %v, judged after %v: %d collections, %d rows", len(c.Log), kills,
 		done.Round(time.Second), caught.Round(time.Second), time.Since(began).Round(time.Second), d.Collections, d.Rows)
 }
