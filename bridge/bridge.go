@@ -170,6 +170,7 @@ func (b *Bridge) restore(ctx context.Context, saved *saver, pub *jetstream.Publi
 		opened: func(ctx context.Context) error { return saved.begin(ctx, b.progress.resumes()) },
 	}
 	b.progress.dirty()
+	s.stale = true
 	for ch, at := range resumes {
 		c, err := b.restoreChannel(ctx, ch, at)
 		if err != nil {

@@ -43,6 +43,9 @@ func (s *sequencer) catalogue(ctx context.Context) error {
 		waiting += n
 	}
 	s.seen, s.waiting = v.Revision, waiting
+	if s.stale { // who sees the revision as taken into account is to see which collections are live
+		s.show()
+	}
 	s.progress.catalogued(v.Revision, s.waiting)
 	return nil
 }

@@ -145,12 +145,14 @@ func oddRun(t *testing.T, srv *jetstreamtest.Server, h *history, log *bytes.Buff
 	b := bridge.New(bridge.Config{JS: js, KV: must(js.KeyValue(ctx, jetstream.BucketLedger)), Status: must(js.KeyValue(ctx, jetstream.BucketStatus)),
 		Meta: meta, Queue: &simQueue{h, meta}, Task: &jetstream.Task{Spec: spec, ID: "1"}, Holder: "odd", Epoch: 1,
 		Log: slog.New(slog.NewTextHandler(log, nil)), Metrics: bridge.NewMetrics(reg)})
-	meta.shown(h.ts)
 	ended := make(chan error, 1)
 	running, stop := context.WithCancel(ctx)
 	go func() { ended <- b.Run(running) }()
-	if err := b.Sync(ctx); err != nil {
-		t.Fatal(err)
+	for range 2 { // the channels of the beginning, and then all
+		if err := b.Sync(ctx); err != nil {
+			t.Fatal(err)
+		}
+		meta.shown(h.ts)
 	}
 	stop()
 	<-ended
@@ -174,4 +176,39 @@ func parkedMessages(t *testing.T, js natsjs.JetStream) parkedAll {
 		all.bodies = append(all.bodies, m.Data)
 	}
 	return all
+}
+
+// TestEndOfADeadChannel has a channel end with what a tick has not let out: nothing live stands there, so that no tick comes any more,
+// and nobody waits for one.
+func TestEndOfADeadChannel(t *testing.T) {
+	srv := jetstreamtest.Run(t)
+	h, ch := newHistory(1, 60), ""
+	for i := uint64(2); ch == ""; i++ {
+		h = newHistory(i, 60)
+		ch = h.deadChannel()
+	}
+	h.append(ch, stamped{ts: h.ts, raw: must(proto.Marshal(&msgpb.TimeTickMsg{Base: base(commonpb.MsgType(7777), 1, h.ts+1<<18)}))})
+	h.append(ch, stamped{ts: h.ts, raw: must(proto.Marshal(&msgpb.TimeTickMsg{Base: base(commonpb.MsgType_TimeTick, 0, h.ts)}))})
+	got := oddRun(t, srv, h, &bytes.Buffer{}, prometheus.NewRegistry())
+	if diff := cmp.Diff(h.expected(), got); diff != "" {
+		t.Errorf("target differs from source (-source +target):\n%s", diff)
+	}
+}
+
+// deadChannel is a channel that is read for what has been dropped by now.
+func (h *history) deadChannel() string {
+	stands := map[string]bool{}
+	for _, c := range h.live {
+		for _, ch := range c.channels {
+			stands[ch] = true
+		}
+	}
+	for _, c := range h.cols {
+		for _, ch := range c.channels {
+			if c.name != "x1" && !stands[ch] {
+				return ch
+			}
+		}
+	}
+	return ""
 }

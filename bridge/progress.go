@@ -40,6 +40,11 @@ func (p *progress) change(fn func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	fn()
+	p.wake()
+}
+
+// wake wakes who waits; mu is held.
+func (p *progress) wake() {
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
@@ -104,15 +109,24 @@ func (p *progress) resumes() map[string]Resume {
 	return out
 }
 
-// view is a copy for those that wait: the state now, and what tells of the next change.
-func (p *progress) view() (channels map[string]channelProgress, revision int64, waiting int, changed <-chan struct{}) {
+// progressView is progress at a moment.
+type progressView struct {
+	channels map[string]channelProgress
+	live     []string // channels that collections of the ledger stand on
+	revision int64
+	waiting  int
+	changed  <-chan struct{} // closed at the next change
+}
+
+// view is a copy for those that wait.
+func (p *progress) view() progressView {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	channels = make(map[string]channelProgress, len(p.channels))
+	v := progressView{channels: make(map[string]channelProgress, len(p.channels)), live: p.schema.live, revision: p.revision, waiting: p.waiting, changed: p.changed}
 	for name, c := range p.channels {
-		channels[name] = *c
+		v.channels[name] = *c
 	}
-	return channels, p.revision, p.waiting, p.changed
+	return v
 }
 
 // show keeps what the status says of the schema.
@@ -121,6 +135,7 @@ func (p *progress) show(st schemaStatus) {
 	defer p.mu.Unlock()
 	if !reflect.DeepEqual(p.schema, st) {
 		p.schema = st
+		p.wake()
 		select {
 		case p.news <- struct{}{}:
 		default:

@@ -29,19 +29,19 @@ func (b *Bridge) Sync(ctx context.Context) error {
 		}
 	}
 	for {
-		channels, revision, waiting, changed := b.progress.view()
-		behind, err := b.behind(channels, want)
+		now := b.progress.view()
+		behind, err := b.behind(now, want)
 		if err != nil {
 			return err
 		}
-		if behind == "" && revision >= v.Revision && waiting == 0 {
+		if behind == "" && now.revision >= v.Revision && now.waiting == 0 {
 			if err := b.flush(ctx); err != nil {
 				return err
 			}
 			return b.report(ctx) // who is told that all was read is to see what came of it
 		}
 		select {
-		case <-changed:
+		case <-now.changed:
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the bridge of task %s to have read all that its source holds (%s%s): %w",
 				b.cfg.Task.Spec.Name, behind, b.progress.obstacles(), ctx.Err())
@@ -66,10 +66,14 @@ func (b *Bridge) followed(v *catalog.View) []string {
 }
 
 // behind says for people which channel, the first by name, is not on the stream up to and including its wanted position;
-// empty: none.
-func (b *Bridge) behind(channels map[string]channelProgress, want map[string]mq.Position) (string, error) {
+// empty: none. One on which nothing live stands any more may never be: Milvus ticks it no more, so that what came after its last
+// tick is held back for good.
+func (b *Bridge) behind(now progressView, want map[string]mq.Position) (string, error) {
 	for _, name := range slices.Sorted(maps.Keys(want)) {
-		c, open := channels[name]
+		c, open := now.channels[name]
+		if open && !slices.Contains(now.live, name) {
+			continue
+		}
 		if open && c.err != nil {
 			return "", fmt.Errorf("channel %s stopped: %w", name, c.err)
 		}

@@ -28,6 +28,9 @@ func (c *Cluster) Load(ctx context.Context, database, collection string) error {
 			return fmt.Errorf("index %s of %s.%s: %w", f.GetName(), database, collection, err)
 		}
 	}
+	if err := c.releaseParts(ctx, database, collection); err != nil {
+		return err
+	}
 	tick := time.NewTicker(loadPause)
 	defer tick.Stop()
 	for {
@@ -46,8 +49,21 @@ func (c *Cluster) Load(ctx context.Context, database, collection string) error {
 	}
 }
 
-// tryLoad asks for the load, which is harmless when asked before, and looks how far it is. What is loaded by parts, and has been
-// given an index since, Milvus loads whole only after a release.
+// releaseParts releases what is loaded by parts. A 2.3.5 that is asked to load the whole of it may say that it is, and give none of the
+// rows of the other partitions; or it refuses, if there is an index since.
+func (c *Cluster) releaseParts(ctx context.Context, database, collection string) error {
+	in, err := checked(c.svc.ShowPartitions(ctx, &milvuspb.ShowPartitionsRequest{DbName: database, CollectionName: collection, Type: milvuspb.ShowType_InMemory}))
+	if err != nil {
+		return nil //nolint:nilerr // it says that nothing is loaded
+	}
+	all, err := c.partitions(ctx, database, collection)
+	if n := len(in.GetPartitionNames()); err != nil || n == 0 || n == len(all) {
+		return err
+	}
+	return done(c.svc.ReleaseCollection(ctx, &milvuspb.ReleaseCollectionRequest{DbName: database, CollectionName: collection}))
+}
+
+// tryLoad asks for the load, which is harmless when asked before, and looks how far it is.
 func (c *Cluster) tryLoad(ctx context.Context, database, collection string) (loaded bool, err error) {
 	if err := done(c.svc.LoadCollection(ctx, &milvuspb.LoadCollectionRequest{DbName: database, CollectionName: collection, ReplicaNumber: 1})); err != nil {
 		return false, errors.Join(err, done(c.svc.ReleaseCollection(ctx, &milvuspb.ReleaseCollectionRequest{DbName: database, CollectionName: collection})))

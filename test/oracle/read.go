@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/milvus-io/milvus-proto/go-api/v2/commonpb"
 	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
@@ -221,9 +222,21 @@ func (r *reader) query(ctx context.Context, partition, expr string, fields ...st
 	if partition != "" {
 		q.PartitionNames = []string{partition}
 	}
-	a, err := checked(r.c.svc.Query(ctx, q))
-	if err != nil {
-		return nil, err
+	for i := 0; ; i++ {
+		a, err := checked(r.c.svc.Query(ctx, q))
+		if err == nil {
+			return a.GetFieldsData(), nil
+		}
+		if i == changes || !strings.Contains(err.Error(), "delegator") {
+			return nil, err
+		}
+		select { // a 2.3.5 says for a moment that it is loaded, and that who is to answer is just closing
+		case <-time.After(loadPause):
+		case <-ctx.Done():
+			return nil, err
+		}
 	}
-	return a.GetFieldsData(), nil
 }
+
+// changes is how often a query is asked again when the one who is to answer it changes.
+const changes = 50
