@@ -88,7 +88,7 @@ func (m *model) body(to proto.Message) {
 
 func (m *model) apply(e *jetstream.Event) {
 	m.t.Helper()
-	if e.Kind == jetstream.Fence {
+	if e.Kind.ForBridges() {
 		return
 	}
 	m.at = e

@@ -47,8 +47,8 @@ func (b *batch) take(ctx context.Context, e *jetstream.Event) error {
 	if e.Kind.Rows() {
 		return b.fold(ctx, e)
 	}
-	if e.Kind == jetstream.Fence {
-		return nil // for bridges
+	if e.Kind.ForBridges() {
+		return nil
 	}
 	define, ok := b.h.table[e.Kind]
 	if !ok {

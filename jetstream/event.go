@@ -46,6 +46,12 @@ type Event struct {
 	RowSum   uint64 // rows and keys of this collection on this lane up to and including this event
 	Body     []byte
 
+	// Snapshot is which copy of existing rows of its collection the event belongs to, from 1; 0: none. A CreateCollection that
+	// has one says that they follow, before EndSnapshot.
+	Snapshot int
+	// Target is the only target that the event is for; empty: it is for all.
+	Target string
+
 	Source string    // the source's name (ce-source)
 	Seq    uint64    // stream sequence; set when read, ignored when published
 	Time   time.Time // when the source made the change, from TS (ce-time); set when read
@@ -71,6 +77,9 @@ const (
 	hdrCollectionID = "ce-collectionid"
 	hdrPartitionID  = "ce-partitionid"
 	hdrChannels     = "ce-channels"
+	hdrSnapshot     = "ce-snapshot"
+	hdrTarget       = "ce-target"
+	contentJSON     = "application/json"
 	typePrefix      = "io.milvus."
 )
 
@@ -94,13 +103,16 @@ func (e *Event) Msg(task string) *nats.Msg {
 		set(hdrSchema, s)
 		set(hdrContentType, "application/protobuf")
 	}
-	optional := map[string]string{hdrPosition: e.Position, hdrResume: e.Resume, hdrPartition: e.Partition, hdrChannels: strings.Join(e.Channels, ",")}
+	if e.Kind == Prune {
+		set(hdrContentType, contentJSON)
+	}
+	optional := map[string]string{hdrPosition: e.Position, hdrResume: e.Resume, hdrPartition: e.Partition, hdrChannels: strings.Join(e.Channels, ","), hdrTarget: e.Target}
 	for k, v := range optional {
 		if v != "" {
 			set(k, v)
 		}
 	}
-	for k, v := range map[string]int64{hdrDatabaseID: e.DatabaseID, hdrCollectionID: e.CollectionID, hdrPartitionID: e.PartitionID} {
+	for k, v := range map[string]int64{hdrDatabaseID: e.DatabaseID, hdrCollectionID: e.CollectionID, hdrPartitionID: e.PartitionID, hdrSnapshot: int64(e.Snapshot)} {
 		if v != 0 {
 			set(k, strconv.FormatInt(v, 10))
 		}
@@ -127,7 +139,7 @@ func ParseEvent(subject string, h nats.Header, body []byte) (*Event, error) {
 	}
 	e := &Event{
 		ID: h.Get(hdrID), Kind: s.Kind, Channel: s.Channel, Lane: s.Lane, Database: s.Database, Collection: s.Collection,
-		Partition: h.Get(hdrPartition), Position: h.Get(hdrPosition), Resume: h.Get(hdrResume), Body: body,
+		Partition: h.Get(hdrPartition), Position: h.Get(hdrPosition), Resume: h.Get(hdrResume), Target: h.Get(hdrTarget), Body: body,
 	}
 	if v := h.Get(hdrChannels); v != "" {
 		e.Channels = strings.Split(v, ",")
@@ -154,6 +166,11 @@ func (e *Event) parseNumbers(h nats.Header) error {
 			if *to, err = strconv.ParseInt(v, 10, 64); err != nil {
 				return fmt.Errorf("%s %q is no id: %w", name, v, ErrMalformed)
 			}
+		}
+	}
+	if v := h.Get(hdrSnapshot); v != "" {
+		if e.Snapshot, err = strconv.Atoi(v); err != nil || e.Snapshot <= 0 {
+			return fmt.Errorf("%s %q is no number of a snapshot: %w", hdrSnapshot, v, ErrMalformed)
 		}
 	}
 	if !e.Kind.Rows() {

@@ -19,7 +19,7 @@ func fullEvent() *jetstream.Event {
 	return &jetstream.Event{
 		ID: "by-dev-rootcoord-dml_0:17:3:0", Kind: jetstream.Insert, Channel: "by-dev-rootcoord-dml_0", Lane: 3, Database: "default",
 		Collection: "books", Partition: "_default", DatabaseID: 1, CollectionID: 450, PartitionID: -1, TS: 450_000_000_000_000_000,
-		Position: "17", Resume: "15 449999999999999999", Rows: 2, RowSum: 1 << 63, Body: []byte{1, 2, 3}, Source: "default",
+		Position: "17", Resume: "15 449999999999999999", Rows: 2, RowSum: 1 << 63, Body: []byte{1, 2, 3}, Source: "default", Snapshot: 2, Target: "standby",
 	}
 }
 
@@ -35,6 +35,7 @@ func TestEventHeaders(t *testing.T) {
 		"ce-dataschema": "milvus.proto.msg.InsertRequest", "content-type": "application/protobuf", "ce-kitestreamversion": "1",
 		"ce-sourcets": "450000000000000000", "ce-position": "17", "ce-resume": "15 449999999999999999", "ce-rows": "2",
 		"ce-rowsum": "9223372036854775808", "ce-partition": "_default", "ce-databaseid": "1", "ce-collectionid": "450", "ce-partitionid": "-1",
+		"ce-snapshot": "2", "ce-target": "standby",
 	}
 	want["ce-time"] = jetstream.Physical(450_000_000_000_000_000).Format(time.RFC3339Nano)
 	if !maps.Equal(got, want) {
@@ -85,6 +86,7 @@ func TestParseEventRefuses(t *testing.T) {
 		"rows":          {func(_ *string, h nats.Header) { h.Set("ce-rows", "-1") }, jetstream.ErrMalformed},
 		"no_rowsum":     {func(_ *string, h nats.Header) { h.Del("ce-rowsum") }, jetstream.ErrMalformed},
 		"collection_id": {func(_ *string, h nats.Header) { h.Set("ce-collectionid", "x") }, jetstream.ErrMalformed},
+		"snapshot":      {func(_ *string, h nats.Header) { h.Set("ce-snapshot", "0") }, jetstream.ErrMalformed},
 		"no_headers":    {func(_ *string, h nats.Header) { clear(h) }, jetstream.ErrVersion},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -125,6 +127,7 @@ func FuzzEvent(f *testing.F) {
 		}
 		e.Kind = allKinds[uint(len(e.Kind))%uint(len(allKinds))]
 		e.Lane, e.Rows, e.Seq, e.Time = max(e.Lane, jetstream.NoLane), max(e.Rows, 0), 0, jetstream.Physical(e.TS)
+		e.Snapshot = max(e.Snapshot, 0)
 		if !e.Kind.Rows() {
 			e.Rows, e.RowSum = 0, 0
 		}

@@ -19,7 +19,12 @@ type Kind string
 const (
 	Insert Kind = "insert" // body: msgpb.InsertRequest, rows of one partition
 	Delete Kind = "delete" // body: msgpb.DeleteRequest, primary keys
+	Prune  Kind = "prune"  // body: PruneBody as JSON: of a range of keys, those of one lane that there still are
 	Fence  Kind = "fence"  // no body, on no lane: a bridge has taken the stream over
+
+	// EndSnapshot has no body and is on no lane: the rows of a collection that there were before are all on the stream. A
+	// CreateCollection with the same Event.Snapshot was the beginning.
+	EndSnapshot Kind = "end_snapshot"
 
 	CreateDatabase   Kind = "create_database"   // body: milvuspb.CreateDatabaseRequest
 	DropDatabase     Kind = "drop_database"     // body: milvuspb.DropDatabaseRequest; a barrier
@@ -97,7 +102,7 @@ func (e *Event) NewName() (QualifiedName, error) {
 
 // Kinds are all kinds that this version knows, by name.
 func Kinds() []Kind {
-	all := append(slices.Collect(maps.Keys(dataSchemas)), Fence)
+	all := append(slices.Collect(maps.Keys(dataSchemas)), Fence, EndSnapshot, Prune)
 	slices.Sort(all)
 	return all
 }
@@ -105,10 +110,13 @@ func Kinds() []Kind {
 // known reports whether this version knows the kind. An event of any other kind is parked, never guessed at.
 func (k Kind) known() bool {
 	_, ok := dataSchemas[k]
-	return ok || k == Fence
+	return ok || k == Fence || k == EndSnapshot || k == Prune
 }
 
-// dataSchemas names the protobuf message in each kind's body.
+// ForBridges reports whether the event is on no lane and changes nothing on a target.
+func (k Kind) ForBridges() bool { return k == Fence || k == EndSnapshot }
+
+// dataSchemas names the protobuf message in the body of each kind that has one.
 var dataSchemas = map[Kind]string{
 	Insert:            "milvus.proto.msg.InsertRequest",
 	Delete:            "milvus.proto.msg.DeleteRequest",

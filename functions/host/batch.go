@@ -75,6 +75,9 @@ func (t *target) take(ctx context.Context, l *heldLane, b *batch) error {
 			return nil
 		}
 		b.count[l.number]++
+		if e.Target != "" && e.Target != t.spec.Name {
+			continue
+		}
 		passed, err := t.passOver(ctx, l, e)
 		if err != nil {
 			return err
