@@ -95,16 +95,15 @@ func (col *Collection) same(ctx context.Context, partition string) error {
 	if err != nil {
 		return err
 	}
+	find := func(in []Partition, name string) int {
+		return slices.IndexFunc(in, func(p Partition) bool { return p.Name == name })
+	}
+	if partition != "" && (find(now, partition) < 0 || find(col.Partitions, partition) < 0) {
+		return fmt.Errorf("partition %s of %s: %w, or none when the collection was described", partition, col, ErrNoPartition)
+	}
 	for _, p := range col.Partitions {
-		if partition != "" && p.Name != partition {
-			continue
-		}
-		i := slices.IndexFunc(now, func(n Partition) bool { return n.Name == p.Name })
-		switch {
-		case i >= 0 && now[i].ID != p.ID:
+		if i := find(now, p.Name); i >= 0 && now[i].ID != p.ID && (partition == "" || partition == p.Name) {
 			return fmt.Errorf("partition %s of %s was %w: describe the collection again", p.Name, col, ErrRecreated)
-		case i < 0 && partition != "":
-			return fmt.Errorf("partition %s of %s: %w", p.Name, col, ErrNoPartition)
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/milvus-io/milvus-proto/go-api/v2/commonpb"
@@ -66,7 +67,7 @@ func checkStatus(s *commonpb.Status, err error) error {
 		return fmt.Errorf("%w: %w", ErrNoCollection, e)
 	case e.Code == 200:
 		return fmt.Errorf("%w: %w", ErrNoPartition, e)
-	case e.Code == 101 || e.Code == 201 || e.Code == 103 || e.Code == 203:
+	case e.Code == 101 || e.Code == 201 || e.Code == 103 || e.Code == 203 || strings.Contains(e.Reason, "partition not loaded["):
 		return fmt.Errorf("%w: %w", ErrNotLoaded, e)
 	}
 	return e
@@ -104,16 +105,23 @@ func (e *StatusError) transient() bool {
 	case 1:
 		return e.Old == commonpb.ErrorCode_NotReadyServe // else it is Milvus Lite's for whatever has no code
 	}
-	// A 2.3.5 says this when who is to answer a query is being exchanged.
-	return e.Retriable || strings.Contains(e.Reason, "delegator")
+	return e.Retriable || slices.ContainsFunc(moving, func(text string) bool { return strings.Contains(e.Reason, text) })
 }
+
+// moving is what a 2.3.5 says, without a code, while who is to answer a query is being exchanged.
+var moving = []string{
+	"delegator closed", "shard delegator", "failed to get delegator", "not serviceable", "failed to find worker", "not belongs to it",
+	"channel not available",
+}
+
+// tooLarge is what servers say of an answer that they make too large.
+var tooLarge = []string{"maxOutputSize", "exceed the limit size", "larger than max"}
 
 // isTooLarge reports whether the source refused to answer because of the answer's size.
 func isTooLarge(err error) bool {
 	var s *StatusError
 	if errors.As(err, &s) {
-		return strings.Contains(s.Reason, "maxOutputSize") || strings.Contains(s.Reason, "larger than max") ||
-			strings.Contains(s.Reason, "ResourceExhausted")
+		return slices.ContainsFunc(tooLarge, func(text string) bool { return strings.Contains(s.Reason, text) })
 	}
 	return status.Code(err) == codes.ResourceExhausted && strings.Contains(err.Error(), "larger than max")
 }

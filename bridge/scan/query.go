@@ -61,11 +61,12 @@ func (col *Collection) explain(ctx context.Context, q question, err error) error
 	if q.partition != "" {
 		where += ", partition " + q.partition
 	}
-	if errors.Is(err, ErrNotLoaded) {
-		return fmt.Errorf("%s is %w: load it on the source, or set snapshot_load: true", where, err)
-	}
 	var s *StatusError
-	if errors.As(err, &s) && !s.transient() && !isTooLarge(err) && !isWindow(err) {
+	said := errors.As(err, &s)
+	switch {
+	case said && errors.Is(err, ErrNotLoaded):
+		return fmt.Errorf("%s is %w: load it on the source, or set snapshot_load: true: %w", where, ErrNotLoaded, s)
+	case said && !s.transient() && !isTooLarge(err) && !isWindow(err):
 		if gone := col.same(ctx, q.partition); gone != nil {
 			return fmt.Errorf("%w: %w", gone, err)
 		}
