@@ -84,7 +84,7 @@ func (s *sequencer) publishDropAliases(ctx context.Context, col *ledgerCollectio
 
 // follows is the collection if it is published, or nil.
 func (s *sequencer) follows(id int64) *ledgerCollection {
-	if col := s.ledger.collections[id]; col != nil && col.Stopped == "" {
+	if col := s.ledger.collections[id]; col != nil && !s.over(col) {
 		return col
 	}
 	return nil

@@ -39,6 +39,7 @@ type Config struct {
 	Metrics *Metrics
 	Publish jetstream.PublisherConfig // Task, Holder, Epoch and Log are filled in
 	Secret  *jetstream.SecretKey      // seals passwords; nil: none are published
+	API     SourceAPI                 // the source's Milvus, by which existing rows are copied; nil: none are
 }
 
 // Meta is the source's catalogue as a bridge uses it; *catalog.Catalog is one. All methods are safe for concurrent use.
@@ -49,6 +50,7 @@ type Bridge struct {
 	cfg      Config
 	progress *progress
 	ready    chan struct{} // closed when channels are being read
+	orders   chan order    // for the sequencer
 	flush    func(context.Context) error
 	report   func(context.Context) error // writes the status
 }
@@ -61,7 +63,7 @@ func New(cfg Config) *Bridge {
 	if cfg.Metrics == nil {
 		cfg.Metrics = NewMetrics(nil)
 	}
-	return &Bridge{cfg: cfg, progress: newProgress(), ready: make(chan struct{})}
+	return &Bridge{cfg: cfg, progress: newProgress(), ready: make(chan struct{}), orders: make(chan order)}
 }
 
 // Run publishes until ctx ends, and then flushes what it had handed on. jetstream.ErrFenced says that another bridge has
@@ -117,6 +119,12 @@ func (b *Bridge) runParts(ctx context.Context, s *sequencer, saved *saver, pub *
 	s.startSide = func(c *sideChannel, behind mq.Position) {
 		readers.Go(func() error { return c.read(front, behind, s) })
 	}
+	s.spawn = func(fn func(context.Context)) {
+		readers.Go(func() error {
+			fn(front)
+			return nil
+		})
+	}
 	for _, c := range s.channels {
 		s.start(c)
 	}
@@ -167,6 +175,8 @@ func (b *Bridge) restore(ctx context.Context, saved *saver, pub *jetstream.Publi
 		odd: map[commonpb.MsgType]bool{}, wake: make(chan struct{}, 1), blocked: map[string]string{}, settled: map[int64]*catalog.Collection{},
 		park:   func(ctx context.Context, p jetstream.Parked) error { return jetstream.Park(ctx, b.cfg.JS, p) },
 		rowSum: b.rowSum, lastOf: b.lastPosition, secret: b.cfg.Secret,
+		api: b.cfg.API, rate: limiter(b.cfg.Task.Spec.SnapshotRowsPerSecond), epoch: b.cfg.Epoch,
+		answers: make(chan *reading, copyReads), runs: map[int64]*copyRun{}, orders: b.orders,
 		opened: func(ctx context.Context) error { return saved.begin(ctx, b.progress.resumes()) },
 	}
 	b.progress.dirty()

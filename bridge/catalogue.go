@@ -79,7 +79,7 @@ func (s *sequencer) goneCollections(ctx context.Context, v *catalog.View) (waiti
 		col := s.ledger.collections[id]
 		switch {
 		case col.Unmade || !dropped(v, id):
-		case col.Stopped != "":
+		case s.over(col):
 			if err := s.publishDropCollection(ctx, col, s.now()); err != nil {
 				return 0, err
 			}
@@ -163,6 +163,9 @@ func (s *sequencer) now() uint64 {
 // openNewChannels begins to read the channels of selected collections that are not being read: each from the oldest of
 // its collections' starts. Channels that are being read come to a new collection by themselves.
 func (s *sequencer) openNewChannels(ctx context.Context, v *catalog.View) (int, error) {
+	if s.onlyAdopts() {
+		return 0, nil
+	}
 	var cols []*catalog.Collection
 	for _, id := range slices.Sorted(maps.Keys(v.Collections)) {
 		if s.expects(v, id) {
@@ -183,14 +186,9 @@ func (s *sequencer) openChannels(ctx context.Context, cols ...*catalog.Collectio
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(begin)) {
-		c := newChannel(name, Resume{Start: begin[name]})
-		s.channels[name] = c
-		s.progress.opened(name, c.resume)
-		if err := s.opened(ctx); err != nil {
+		if err := s.open(ctx, name, Resume{Start: begin[name]}); err != nil {
 			return err
 		}
-		s.log.Info("channel opened", keyChannel, name, "at", c.resume.String())
-		s.start(c)
 	}
 	return nil
 }

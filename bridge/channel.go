@@ -22,6 +22,7 @@ type channel struct {
 	next   int        // head's next change
 	done   *done      // what of head is on the stream already; nil after the first window
 	gap    error      // set when the channel can't be read any more
+	atEnd  bool       // reading began with what was the last message then, which is surely there
 }
 
 // done says how far a channel's last event on the stream reaches: into which message, and into which lane's rows of it.
@@ -44,6 +45,11 @@ func (d *done) rowsOf(position mq.Position, lane, all int) int {
 
 func newChannel(name string, at Resume) *channel {
 	return &channel{name: name, resume: at, out: make(chan *window, 1), final: make(chan error, 1)}
+}
+
+// unproven reports whether the queue may still turn out not to hold what was to be read first.
+func (c *channel) unproven() bool {
+	return c.gap == nil && !c.atEnd && c.resume.Tick == "" && c.head == nil
 }
 
 // reached reports whether everything of the channel that is older than ts has been handed to the publisher.

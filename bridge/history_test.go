@@ -64,6 +64,7 @@ type simCollection struct {
 	partitions       map[string]*simPartition
 	every            []*simPartition
 	rows             map[rowKey]int64
+	log              []rowChange
 	simSettings
 }
 
@@ -275,7 +276,7 @@ func (h *history) dropPartition() {
 	delete(c.partitions, p.name)
 	for k := range c.rows {
 		if k.partition == p.name {
-			delete(c.rows, k)
+			h.set(c, k, 0)
 		}
 	}
 	h.drops = append(h.drops, func() {
@@ -336,7 +337,7 @@ func (h *history) write(c *simCollection, p *simPartition, upsert bool) {
 		for i, pk := range pks {
 			h.value++
 			values[i] = h.value
-			c.rows[rowKey{p.name, pk}] = h.value
+			h.set(c, rowKey{p.name, pk}, h.value)
 		}
 		b := base(commonpb.MsgType_Insert, h.id(), h.ts)
 		if upsert {
@@ -369,7 +370,7 @@ func (h *history) remove() {
 	for _, ch := range slices.Sorted(maps.Keys(byChannel)) {
 		for k := range c.rows {
 			if slices.Contains(byChannel[ch], k.pk) && (p == nil || k.partition == p.name) {
-				delete(c.rows, k)
+				h.set(c, k, 0)
 			}
 		}
 		h.sendDelete(c, ch, p, byChannel[ch])

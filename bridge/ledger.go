@@ -49,7 +49,9 @@ type ledgerCollection struct {
 	Indexes    map[int64]ledgerIndex  `json:"indexes,omitempty"` // by source id
 	Load       *ledgerLoad            `json:"load,omitempty"`    // nil when it is released
 	Sums       map[int]uint64         `json:"sums,omitempty"`    // by lane: rows published when it got its name, where it had another before
+	Strings    bool                   `json:"strings,omitempty"`    // the primary key is a VarChar
 	Stopped    string                 `json:"stopped,omitempty"` // why nothing of it is published any more; empty: all is well
+	Copy       *ledgerCopy            `json:"copy,omitempty"`    // the copy of its existing rows; nil: there is none
 	Unmade     bool                   `json:"unmade,omitempty"`  // its creation was never published; it is here to be shown as stopped
 }
 
@@ -148,6 +150,8 @@ func (l *ledger) applyTo(c *ledgerCollection, e *jetstream.Event) error {
 	switch e.Kind {
 	case jetstream.RenameCollection:
 		return l.rename(c, e)
+	case jetstream.EndSnapshot:
+		c.ended(e)
 	case jetstream.CreatePartition:
 		if !slices.Contains(c.Gone, e.PartitionID) && c.Partitions[e.PartitionID] == "" {
 			c.Partitions[e.PartitionID] = e.Partition
@@ -206,15 +210,15 @@ func (l *ledger) createCollection(e *jetstream.Event) error {
 	if err := proto.Unmarshal(req.GetSchema(), schema); err != nil {
 		return fmt.Errorf("decode schema in event %s: %w", e.ID, err)
 	}
-	if l.collections[e.CollectionID] != nil {
-		return nil
+	if c := l.collections[e.CollectionID]; c != nil {
+		return c.begun(e)
 	}
 	c := &ledgerCollection{ID: e.CollectionID, DatabaseID: e.DatabaseID, Database: e.Database, Name: e.Collection,
 		Channels: e.Channels, Partitions: map[int64]string{}, Properties: asMap(req.GetProperties()), Fields: map[string]ledgerField{}, Stopped: l.stops[e.CollectionID]}
 	for _, f := range schema.GetFields() {
 		c.Keyed = c.Keyed || f.GetIsPartitionKey()
 		if f.GetIsPrimaryKey() {
-			c.Key = f.GetName()
+			c.Key, c.Strings = f.GetName(), f.GetDataType() == schemapb.DataType_VarChar
 		}
 		c.Fields[f.GetName()] = ledgerField{ID: f.GetFieldID(), Params: asMap(f.GetTypeParams())}
 	}
@@ -222,7 +226,7 @@ func (l *ledger) createCollection(e *jetstream.Event) error {
 		c.Fields[f.GetName()] = ledgerField{ID: f.GetFieldID()}
 	}
 	l.collections[e.CollectionID] = c
-	return nil
+	return c.begun(e)
 }
 
 func decode(e *jetstream.Event, to proto.Message) error {

@@ -13,7 +13,7 @@ import (
 
 // released publishes the release of a collection that is not loaded any more.
 func (s *sequencer) released(ctx context.Context, d difference) (int, error) {
-	if !d.view.CollectionReleased(d.col.ID) {
+	if !d.view.CollectionReleased(d.col.ID) || d.col.loadedForCopy() {
 		return 0, nil
 	}
 	return 0, s.release(ctx, d.col)
@@ -34,7 +34,7 @@ func (s *sequencer) release(ctx context.Context, col *ledgerCollection) error {
 // one that is created in a loaded collection has its key before it is Created itself.
 func (s *sequencer) loads(ctx context.Context, d difference) (waiting int, err error) {
 	load := d.seen.Load
-	if load == nil || s.task.Leaves(jetstream.LeaveLoad) {
+	if load == nil || d.col.loadedForCopy() || s.task.Leaves(jetstream.LeaveLoad) {
 		return 0, nil
 	}
 	if load.Type == catalog.LoadCollection {

@@ -11,15 +11,17 @@ import (
 // simMeta is etcd's side of a history: as new as what has been read of the queue, or newer by its lead. What is seen of it
 // without asking may be older by its lag.
 type simMeta struct {
-	h       *history
-	lead    uint64
-	lag     uint64
-	mu      sync.Mutex
-	now     uint64
-	seen    uint64
-	changed chan struct{}
-	cached  *catalog.View
-	anchor  map[string]mq.Position // by owner and channel: what the queue keeps
+	h         *history
+	lead      uint64
+	lag       uint64
+	mu        sync.Mutex
+	now       uint64
+	seen      uint64
+	changed   chan struct{}
+	cached    *catalog.View
+	live      bool                   // the source ticks on for ever
+	forgotten uint64                 // what was written before is no longer in the queue
+	anchor    map[string]mq.Position // by owner and channel: what the queue keeps
 }
 
 func newSimMeta(h *history, start, lead uint64) *simMeta {

@@ -12,8 +12,11 @@ type Metrics struct {
 	repeats    prometheus.Counter
 	passedOver prometheus.Counter
 	outlived   prometheus.Counter
+	covered    prometheus.Counter
 	stopped    prometheus.Counter
 	behind     *prometheus.GaugeVec // task
+	copied     *prometheus.CounterVec // task
+	copying    *prometheus.GaugeVec // task
 }
 
 // NewMetrics registers the bridge's metrics. A nil registry keeps them to themselves.
@@ -34,12 +37,16 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		repeats:    counter("messages_repeated_total", "Messages that a producer sent twice and that were left out the second time."),
 		passedOver: counter("messages_stopped_total", "Messages of collections that are stopped on the source side."),
 		outlived:   counter("messages_outlived_total", "Messages of partitions that had been dropped on the source."),
+		covered:    counter("messages_covered_total", "Messages from before a copy of their collection's rows, which has what they say."),
 		stopped:    counter("collections_stopped_total", "Collections that were stopped on the source side."),
+		copied:     vec("snapshot_rows_total", "Existing rows that were read through the source's API and handed to the stream.", "task"),
+		copying: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: ns, Name: "snapshots_running",
+			Help: "Collections whose existing rows are still being copied."}, []string{"task"}),
 		behind: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: ns, Name: "behind_seconds",
 			Help: "How old the newest source time is up to which everything is on the stream."}, []string{"task"}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.read, m.rows, m.parked, m.unknown, m.foreign, m.repeats, m.passedOver, m.outlived, m.stopped, m.behind)
+		reg.MustRegister(m.read, m.rows, m.parked, m.unknown, m.foreign, m.repeats, m.passedOver, m.outlived, m.covered, m.stopped, m.behind, m.copied, m.copying)
 	}
 	return m
 }

@@ -102,7 +102,7 @@ func (m *model) apply(e *jetstream.Event) {
 	if e.Kind == jetstream.Flush {
 		channel = simSide
 	}
-	m.must(e.Kind.Rows() || e.Lane == lane && e.Channel == channel, "is on lane %d of channel %s", e.Lane, e.Channel)
+	m.must(e.Kind.Rows() || e.Kind == jetstream.Prune || e.Lane == lane && e.Channel == channel, "is on lane %d of channel %s", e.Lane, e.Channel)
 	if m.access(e) {
 		return
 	}
@@ -205,8 +205,10 @@ func (m *model) applyTo(col *modelCollection, e *jetstream.Event) {
 		col.properties = m.alter(col.properties, r.GetProperties(), r.GetDeleteKeys())
 	case jetstream.Flush:
 		col.flushed = max(col.flushed, e.TS)
+	case jetstream.Prune:
+		m.prune(e, col)
 	case jetstream.Insert, jetstream.Delete:
-		m.must(e.TS > col.flushed, "a flush of %d came before it, which has the time %d", col.flushed, e.TS)
+		m.must(e.TS > col.flushed || e.Snapshot > 0, "a flush of %d came before it, which has the time %d", col.flushed, e.TS)
 		m.applyRows(e, col)
 	case jetstream.CreateAlias, jetstream.AlterAlias, jetstream.DropAlias:
 		m.alias(e)

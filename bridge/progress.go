@@ -20,6 +20,7 @@ type progress struct {
 	seq      uint64                   // last sequence known to be on the stream
 	revision int64                    // the catalogue's revision taken into account
 	waiting  int                      // what of it waits for its time
+	copies   int                      // collections whose existing rows are not all on the stream
 	ledger   bool                     // the ledger has changed since it was last saved
 	schema   schemaStatus
 	news     chan struct{} // holds a token when schema has changed
@@ -82,6 +83,16 @@ func (p *progress) published(collection int64, lane int, sum uint64) {
 	p.sums[collection][lane] = sum
 }
 
+// copying notes of how many collections existing rows are still to come.
+func (p *progress) copying(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.copies != n {
+		p.copies = n
+		p.wake()
+	}
+}
+
 // dirty notes that the ledger has to be saved.
 func (p *progress) dirty() {
 	p.mu.Lock()
@@ -114,7 +125,7 @@ type progressView struct {
 	channels map[string]channelProgress
 	live     []string // channels that collections of the ledger stand on
 	revision int64
-	waiting  int
+	waiting  int // objects of the catalogue, and copies
 	changed  <-chan struct{} // closed at the next change
 }
 
@@ -122,7 +133,7 @@ type progressView struct {
 func (p *progress) view() progressView {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	v := progressView{channels: make(map[string]channelProgress, len(p.channels)), live: p.schema.live, revision: p.revision, waiting: p.waiting, changed: p.changed}
+	v := progressView{channels: make(map[string]channelProgress, len(p.channels)), live: p.schema.live, revision: p.revision, waiting: p.waiting + p.copies, changed: p.changed}
 	for name, c := range p.channels {
 		v.channels[name] = *c
 	}
@@ -173,8 +184,9 @@ func (p *progress) status() jetstream.BridgeStatus {
 func (p *progress) obstacles() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.schema.blocked) == 0 && p.waiting == 0 {
+	if len(p.schema.blocked) == 0 && p.waiting == 0 && p.copies == 0 {
 		return "reading"
 	}
-	return strings.Join(append(slices.Clone(p.schema.blocked), strconv.Itoa(p.waiting)+" objects of its etcd wait for their time"), "; ")
+	return strings.Join(append(slices.Clone(p.schema.blocked), strconv.Itoa(p.waiting)+" objects of its etcd wait for their time",
+		strconv.Itoa(p.copies)+" collections are being copied"), "; ")
 }

@@ -18,16 +18,21 @@ import (
 func (s *sequencer) rows(ctx context.Context, c *channel, ch *change) (wait string, err error) {
 	col := s.ledger.collections[ch.collection]
 	if col == nil {
-		return s.unknownRows(ctx, ch)
+		return s.unknownRows(ctx, c, ch)
 	}
-	if col.Stopped != "" {
+	if s.over(col) {
 		s.metrics.passedOver.Inc()
+		return "", nil
+	}
+	if col.Copy != nil && ch.ts <= col.Copy.Since {
+		s.metrics.covered.Inc()
 		return "", nil
 	}
 	b, err := readBatch(ch, col)
 	if err != nil {
 		return "", s.parkChange(ctx, c, ch, codeUnreadable, err)
 	}
+	s.touch(col, &b, ch.ts)
 	become, err := s.ensurePartition(ctx, col, b.head, ch.ts)
 	wait = fmt.Sprintf("all channels of %s have to come to where partition %s was made again", col.qualified(), b.head.Partition)
 	if err == nil && become == succeeds && b.insert != nil {
@@ -70,7 +75,7 @@ func (s *sequencer) imported(ctx context.Context, c *channel, ch *change) error 
 
 // unknownRows decides on rows of a collection whose creation has not been read. It is one that the task does not follow,
 // or one that came and went before anybody looked. One that the task should follow must not be passed over in silence.
-func (s *sequencer) unknownRows(ctx context.Context, ch *change) (wait string, err error) {
+func (s *sequencer) unknownRows(ctx context.Context, c *channel, ch *change) (wait string, err error) {
 	if s.foreign.has(ch.collection) {
 		s.metrics.foreign.Inc()
 		return "", nil
@@ -81,10 +86,12 @@ func (s *sequencer) unknownRows(ctx context.Context, ch *change) (wait string, e
 	}
 	if s.expects(v, ch.collection) {
 		name, _ := nameOf(v, ch.collection)
-		s.stopUnmade(v, v.Collections[ch.collection], fmt.Errorf(
+		wait, err := s.missed(ctx, v, v.Collections[ch.collection], fmt.Errorf(
 			"rows of %s came and its creation was not read: the queue no longer holds it; its existing rows need a snapshot", name))
-		s.metrics.passedOver.Inc()
-		return "", nil
+		if wait != "" || err != nil || s.ledger.collections[ch.collection] == nil {
+			return wait, err
+		}
+		return s.rows(ctx, c, ch)
 	}
 	s.foreign.add(ch.collection)
 	s.metrics.foreign.Inc()

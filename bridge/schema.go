@@ -47,9 +47,11 @@ func (s *sequencer) createCollection(ctx context.Context, c *channel, ch *change
 	if col.State == catalog.Creating {
 		return fmt.Sprintf("the source is still creating collection %s.%s", db.Name, col.Name), nil
 	}
+	if wait, err := s.proven(ctx, col); wait != "" || err != nil {
+		return wait, err
+	}
 	if why := s.lost(v, col); why != nil {
-		s.stopUnmade(v, col, why)
-		return "", nil
+		return s.missed(ctx, v, col, why)
 	}
 	if wait, err := s.ensureDatabase(ctx, v, db, ch.ts); wait != "" || err != nil {
 		return wait, err

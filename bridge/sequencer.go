@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/milvus-io/milvus-proto/go-api/v2/commonpb"
+	"golang.org/x/time/rate"
 
 	"kitestream/bridge/catalog"
 	"kitestream/bridge/mq"
@@ -63,6 +64,16 @@ type sequencer struct {
 	blocked  map[string]string
 	stale    bool // the status does not show the ledger as it is
 
+	api     SourceAPI     // nil: not known
+	rate    *rate.Limiter // of rows read through it; nil: none
+	epoch   uint64
+	spawn   func(func(context.Context)) // runs it until the bridge ends
+	answers chan *reading
+	reads   int // questions to the API that are open
+	copied  int // readings published by this bridge
+	runs    map[int64]*copyRun
+	orders  chan order
+
 	settled  map[int64]*catalog.Collection // what of the catalogue has been published in whole
 	accessed *catalog.Access               // likewise, of users and roles
 	said     map[string]int                // ids of the settings of one revision, and how often they were given
@@ -89,10 +100,17 @@ func (s *sequencer) run(ctx context.Context, saved *saver) error {
 			saved.save(s)
 		}
 		if moved {
+			select {
+			case o := <-s.orders:
+				o.done <- o.do(ctx, s)
+			default:
+			}
 			continue
 		}
 		select {
 		case <-s.wake:
+		case o := <-s.orders:
+			o.done <- o.do(ctx, s)
 		case <-changed:
 		case <-tick.C:
 		case <-ctx.Done():
@@ -116,7 +134,11 @@ func (s *sequencer) turn(ctx context.Context) (moved bool, err error) {
 		}
 		moved = moved || ok
 	}
-	return moved, s.replicated(ctx)
+	copied, err := s.copies(ctx)
+	if err != nil {
+		return false, err
+	}
+	return moved || copied, s.replicated(ctx)
 }
 
 // advance emits the channel's window, or as much of it as may be emitted now.
@@ -280,8 +302,11 @@ func (s *sequencer) allReached(col *ledgerCollection, ts uint64) bool {
 // publishSchema publishes a change of schema or a setting and takes it into the ledger.
 func (s *sequencer) publishSchema(ctx context.Context, e *jetstream.Event) error {
 	e.Channel, e.Lane, e.Source = jetstream.CatalogChannel, jetstream.AllLanes, s.task.Source
-	if e.Kind.Setting() {
+	switch {
+	case e.Kind.Setting():
 		e.Lane = jetstream.SettingsLane
+	case e.Kind.ForBridges():
+		e.Lane = jetstream.NoLane
 	}
 	delete(s.settled, e.CollectionID)
 	if err := s.ledger.apply(e); err != nil {

@@ -47,7 +47,7 @@ type difference struct {
 func (s *sequencer) settleAll(ctx context.Context, v *catalog.View) (waiting int, err error) {
 	for _, id := range slices.Sorted(maps.Keys(s.ledger.collections)) {
 		col, seen := s.ledger.collections[id], v.Collections[id]
-		if seen == nil || seen.State != catalog.Created || col.Stopped != "" || s.settled[id] == seen {
+		if seen == nil || seen.State != catalog.Created || s.over(col) || s.settled[id] == seen {
 			continue
 		}
 		n, err := s.settle(ctx, v, col, seen)

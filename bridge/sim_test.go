@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -59,6 +60,9 @@ func (q *simQueue) gone(channel string, at mq.Position) error {
 func (q *simQueue) Open(_ context.Context, channel string, from mq.Position) (mq.Reader, error) {
 	at := 0
 	if from != "" {
+		if i := must(strconv.Atoi(string(from))); channel != simSide && i < q.until(channel, q.meta.forgotten) {
+			return nil, &mq.GapError{Channel: channel, Wanted: from, Reason: "it was written before the queue remembers"}
+		}
 		if err := q.gone(channel, from); err != nil {
 			return nil, err
 		}
@@ -72,10 +76,22 @@ func (q *simQueue) Last(_ context.Context, channel string) (mq.Position, error) 
 	for channel == simSide && n > 0 && q.h.written[channel][n-1] > q.meta.time() {
 		n--
 	}
+	if channel != simSide && q.meta.live {
+		n = q.until(channel, q.meta.time())
+	}
 	if n == 0 {
 		return "", nil
 	}
 	return q.h.queue[channel][n-1].Position, nil
+}
+
+// until is how many of a channel's messages there are before the first one that was written after a time.
+func (q *simQueue) until(channel string, ts uint64) int {
+	n := slices.IndexFunc(q.h.written[channel], func(written uint64) bool { return written > ts })
+	if n < 0 {
+		return len(q.h.written[channel])
+	}
+	return n
 }
 
 func (q *simQueue) FromMilvus(b []byte) (mq.Position, error) { return mq.Position(b), nil }
@@ -91,10 +107,12 @@ type simReader struct {
 }
 
 func (r *simReader) Next(ctx context.Context) (mq.Message, error) {
-	msgs := r.q.h.queue[r.channel]
-	if r.at >= len(msgs) {
-		<-ctx.Done()
-		return mq.Message{}, ctx.Err()
+	if live := r.q.meta.live && r.channel != simSide; r.at >= len(r.q.h.queue[r.channel]) {
+		select {
+		case <-ctx.Done():
+			return mq.Message{}, ctx.Err()
+		case <-liveTick(live):
+		}
 	}
 	for r.channel == simSide && r.q.h.written[simSide][r.at] > r.q.meta.time() { // it shows nothing by itself
 		select {
@@ -103,9 +121,18 @@ func (r *simReader) Next(ctx context.Context) (mq.Message, error) {
 			return mq.Message{}, ctx.Err()
 		}
 	}
+	m, written := r.q.message(r.channel, r.at)
 	r.at++
-	r.q.meta.shown(r.q.h.written[r.channel][r.at-1])
-	return msgs[r.at-1], ctx.Err()
+	r.q.meta.shown(written)
+	return m, ctx.Err()
+}
+
+// liveTick is when a source that is live ticks next, or never.
+func liveTick(live bool) <-chan time.Time {
+	if !live {
+		return nil
+	}
+	return time.After(2 * time.Millisecond)
 }
 
 func (r *simReader) Close() error { return nil }
@@ -163,6 +190,7 @@ type simulation struct {
 	meta   *simMeta
 	spec   jetstream.TaskSpec
 	secret *jetstream.SecretKey
+	api    bridge.SourceAPI
 }
 
 func (s simulation) bridge(t *testing.T, nc *nats.Conn, epoch uint64) *bridge.Bridge {
@@ -171,7 +199,7 @@ func (s simulation) bridge(t *testing.T, nc *nats.Conn, epoch uint64) *bridge.Br
 	ctx := t.Context()
 	return bridge.New(bridge.Config{JS: js, KV: must(js.KeyValue(ctx, jetstream.BucketLedger)), Status: must(js.KeyValue(ctx, jetstream.BucketStatus)),
 		Meta: s.meta, Queue: &simQueue{s.meta.h, s.meta}, Task: &jetstream.Task{Spec: s.spec, ID: "1"}, Holder: "sim", Epoch: epoch,
-		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Secret: s.secret})
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Secret: s.secret, API: s.api})
 }
 
 // killAt runs a bridge until the stream holds so many events more, and then cuts it off as kill -9 would.
@@ -211,6 +239,10 @@ func (s simulation) finish(ctx context.Context, t *testing.T, epoch uint64) {
 		defer cancel()
 		ended <- b.Run(ctx)
 	}()
+	for until := time.Now().Add(time.Second); s.meta.live && s.meta.time() <= s.meta.h.ts && time.Now().Before(until); {
+		time.Sleep(time.Millisecond)
+	}
+	s.meta.shown(s.meta.h.ts) // where nothing is read, nothing tells the time
 	if err := b.Sync(ctx); err != nil {
 		cancel()
 		t.Fatal(err, <-ended)

@@ -69,6 +69,7 @@ func (s *sequencer) show() {
 		if c.Stopped != "" {
 			cs.State, cs.Error = "stopped", c.Stopped
 		}
+		s.showCopy(c, &cs)
 		st.collections = append(st.collections, cs)
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.ledger.databases)) {

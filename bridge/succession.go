@@ -21,7 +21,7 @@ import (
 // Where no time is known, its own message has to come, unless nothing of it is published any more.
 func (s *sequencer) succeed(ctx context.Context, old *ledgerCollection, ts uint64) (wait string, err error) {
 	switch {
-	case old.Stopped != "":
+	case s.over(old):
 		return "", s.publishDropCollection(ctx, old, max(ts, s.now()))
 	case ts == 0:
 		return fmt.Sprintf("the channels have to come to the drop of an older collection %s", old.qualified()), nil

@@ -15,7 +15,7 @@ import (
 // stopped then, also when no row of it comes, and leaves it when the source drops it (Guarantee 5).
 
 // unmade takes such a collection into the ledger, and those out again that are gone.
-func (s *sequencer) unmade(_ context.Context, v *catalog.View) (waiting int, err error) {
+func (s *sequencer) unmade(ctx context.Context, v *catalog.View) (waiting int, err error) {
 	for _, id := range slices.Sorted(s.collectionIDs()) {
 		if col := s.ledger.collections[id]; col.Unmade {
 			s.followUnmade(v, col)
@@ -26,13 +26,33 @@ func (s *sequencer) unmade(_ context.Context, v *catalog.View) (waiting int, err
 		if !s.expects(v, id) {
 			continue
 		}
-		if why := s.lost(v, col); why != nil {
-			s.stopUnmade(v, col, why)
-		} else {
+		why := s.lost(v, col)
+		if why == nil {
+			waiting++
+			continue
+		}
+		wait, err := s.missed(ctx, v, col, why)
+		if err != nil {
+			return 0, err
+		}
+		s.waits(fmt.Sprintf("collection %d", id), wait)
+		if wait != "" {
 			waiting++
 		}
 	}
 	return waiting, nil
+}
+
+// waits notes what something waits for, or that it no longer does.
+func (s *sequencer) waits(what, why string) {
+	if s.blocked[what] == why {
+		return
+	}
+	if s.stale = true; why == "" {
+		delete(s.blocked, what)
+	} else {
+		s.blocked[what] = why
+	}
 }
 
 func (s *sequencer) followUnmade(v *catalog.View, col *ledgerCollection) {
@@ -57,6 +77,9 @@ func (s *sequencer) forgetUnmade(col *ledgerCollection) {
 // what the channel held of the collection was passed over.
 func (s *sequencer) lost(v *catalog.View, col *catalog.Collection) error {
 	name, _ := nameOf(v, col.ID)
+	if s.onlyAdopts() {
+		return errNotReplayed
+	}
 	for _, ch := range col.Channels {
 		c := s.channels[ch]
 		switch {
@@ -76,11 +99,8 @@ func (s *sequencer) lost(v *catalog.View, col *catalog.Collection) error {
 	return nil
 }
 
-// past reports whether the channel has been read beyond the collection's creation: by the time, and by the place.
+// past reports whether the channel has been read beyond the collection's creation, whose message is the collection's start.
 func (s *sequencer) past(c *channel, col *catalog.Collection) bool {
-	if !c.reached(col.Created+1) || c.resume.Tick == "" {
-		return false
-	}
 	begin, err := s.queue.FromMilvus(col.Starts[c.name])
 	if err != nil {
 		return false

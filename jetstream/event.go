@@ -20,6 +20,9 @@ const (
 // CatalogChannel stands in Event.Channel for events that come from the source's etcd and from no queue channel.
 const CatalogChannel = "catalog"
 
+// SnapshotChannel stands in Event.Channel for rows that were read through the source's API.
+const SnapshotChannel = "snapshot"
+
 // Version is the version of the event's headers and body, sent as the header "ce-kitestreamversion".
 const Version = 1
 

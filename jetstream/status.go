@@ -50,6 +50,19 @@ type CollectionStatus struct {
 	State      string         `json:"state"`
 	Error      string         `json:"error,omitempty"`
 	Rows       map[int]uint64 `json:"rows,omitempty"` // by lane: rows and keys that were published, Event.RowSum
+
+	Snapshot *SnapshotStatus `json:"snapshot,omitempty"` // the copy of its existing rows; nil: there was none
+}
+
+// SnapshotStatus is how far the copy of a collection's existing rows is.
+type SnapshotStatus struct {
+	Number  int     `json:"number"`                    // which copy of the collection it is, from 1
+	Done    bool    `json:"done,omitempty"`            // all are on the stream
+	Rows    int64   `json:"rows"`                      // read and published so far
+	Total   int64   `json:"total,omitempty"`           // rows that there were when this bridge began; 0: not known
+	Rate    float64 `json:"rows_per_second,omitempty"` // since then
+	Seconds float64 `json:"seconds_left,omitempty"`    // at that rate
+	Error   string  `json:"error,omitempty"`           // why it waits
 }
 
 // LaneStatusRecord is what the worker of one lane of a target last said. It is for people; checkpoints are elsewhere.

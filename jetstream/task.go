@@ -33,6 +33,13 @@ type TaskSpec struct {
 	Rules []Rule `json:"rules,omitempty"`
 	// Leave names what the targets' owners see to by themselves: any of LeaveLoad, LeaveIndex, LeaveAlias, LeaveProperties.
 	Leave []string `json:"leave,omitempty"`
+	// Snapshot says what becomes of rows that are there already: SnapshotAuto (the default), SnapshotNever, SnapshotOnly or
+	// SnapshotPresent.
+	Snapshot string `json:"snapshot,omitempty"`
+	// SnapshotRowsPerSecond is how fast existing rows are read from the source at most, all collections together. 0: no limit.
+	SnapshotRowsPerSecond int `json:"snapshot_rows_per_second,omitempty"`
+	// SnapshotLoad has a collection that is not loaded on the source loaded for its copy, and released after.
+	SnapshotLoad bool `json:"snapshot_load,omitempty"`
 	// RBAC has users, roles and privileges replicated too, all that the source has.
 	RBAC bool `json:"rbac,omitempty"`
 }
@@ -43,6 +50,14 @@ const (
 	LeaveIndex      = "index"      // indexes and their parameters
 	LeaveAlias      = "alias"      // aliases
 	LeaveProperties = "properties" // properties of databases, collections and fields after their creation
+)
+
+// What a task may do about existing rows.
+const (
+	SnapshotAuto    = "auto"    // replayed from the source's queue where it holds a collection's beginning, else copied through the source's API
+	SnapshotNever   = "never"   // replayed; a collection of which the queue does not hold the beginning stops
+	SnapshotOnly    = "only"    // copied, and not followed afterwards
+	SnapshotPresent = "present" // the targets have them: only what changes from now on is replicated
 )
 
 // Leaves reports whether the task leaves that to the targets' owners.
@@ -145,6 +160,12 @@ func (s TaskSpec) Validate() error {
 		if !slices.Contains([]string{LeaveLoad, LeaveIndex, LeaveAlias, LeaveProperties}, what) {
 			p.add(fmt.Sprintf("leave[%d]", i), "%q is none of %s, %s, %s and %s", what, LeaveLoad, LeaveIndex, LeaveAlias, LeaveProperties)
 		}
+	}
+	if !slices.Contains([]string{"", SnapshotAuto, SnapshotNever, SnapshotOnly, SnapshotPresent}, s.Snapshot) {
+		p.add("snapshot", "%q is none of %s, %s, %s and %s", s.Snapshot, SnapshotAuto, SnapshotNever, SnapshotOnly, SnapshotPresent)
+	}
+	if s.SnapshotRowsPerSecond < 0 {
+		p.add("snapshot_rows_per_second", "%d is negative; 0 is no limit", s.SnapshotRowsPerSecond)
 	}
 	if len(s.Targets) == 0 {
 		p.add("targets", "there is none")
