@@ -73,6 +73,16 @@ func (s *sequencer) adopt(ctx context.Context, v *catalog.View, col *catalog.Col
 	if wait != "" || err != nil {
 		return wait, err
 	}
+	// What was dropped before reading began is told by nobody any more: etcd is asked after.
+	now, err := s.viewSynced(ctx)
+	if err != nil {
+		return waitForCatalogue(err), nil
+	}
+	if again, db := nameOf(now, col.ID); db == nil || again != name || now.Collections[col.ID].State != catalog.Created {
+		s.lookAgain()
+		return fmt.Sprintf("%s was renamed or dropped just now", name), nil
+	}
+	col = now.Collections[col.ID]
 	start.Load = s.task.SnapshotLoad && col.Load == nil
 	s.log.Info("collection adopted", keyCollection, name, "since", start.Since)
 	return "", s.publishAdoption(ctx, &jetstream.Event{Database: db.Name, DatabaseID: db.ID, Collection: col.Name, Snapshot: 1}, col, start)

@@ -42,11 +42,12 @@ func (h *history) set(c *simCollection, k rowKey, value int64) {
 }
 
 // rowsAt are a partition's rows at a time, by key.
-func (c *simCollection) rowsAt(partition string, ts uint64) map[int64]int64 {
+func (s *simScan) rowsAt(partition string, ts uint64) map[int64]int64 {
 	out := map[int64]int64{}
-	for _, ch := range c.log {
+	p := s.partition(partition)
+	for _, ch := range s.c.log {
 		switch {
-		case ch.ts > ts || ch.key.partition != partition:
+		case p == nil || ch.ts > ts || ch.ts < p.created || ch.key.partition != partition:
 		case ch.value == 0:
 			delete(out, ch.key.pk)
 		default:
@@ -100,6 +101,24 @@ type simScan struct {
 
 func (s *simScan) Identity() int64 { return s.c.id }
 
+func (s *simScan) PartitionID(name string) int64 {
+	if p := s.partition(name); p != nil {
+		return p.id
+	}
+	return 0
+}
+
+// partition is the one of that name that there is now, or nil.
+func (s *simScan) partition(name string) *simPartition {
+	now := s.a.meta.time()
+	for _, p := range s.c.every {
+		if p.name == name && p.created <= now && (p.dropped == 0 || p.dropped > now) {
+			return p
+		}
+	}
+	return nil
+}
+
 func (s *simScan) Load(context.Context) error    { return nil }
 func (s *simScan) Release(context.Context) error { return nil }
 
@@ -119,7 +138,7 @@ func (s *simScan) Count(context.Context, string, uint64) (int64, error) {
 
 func (s *simScan) Read(_ context.Context, p scan.Page) (*scan.Rows, error) {
 	ts := s.at(p.Guarantee)
-	all := s.c.rowsAt(p.Partition, ts)
+	all := s.rowsAt(p.Partition, ts)
 	var pks []int64
 	for pk := range all {
 		if k := scan.IntKey(pk); k.Compare(p.After) > 0 {
@@ -135,7 +154,7 @@ func (s *simScan) Read(_ context.Context, p scan.Page) (*scan.Rows, error) {
 
 func (s *simScan) Lookup(_ context.Context, partition string, keys []scan.Key, guarantee uint64) (*scan.Rows, error) {
 	ts := s.at(guarantee)
-	all := s.c.rowsAt(partition, ts)
+	all := s.rowsAt(partition, ts)
 	var pks []int64
 	for _, k := range keys {
 		if n, _ := k.Int(); all[n] != 0 {

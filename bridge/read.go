@@ -20,6 +20,8 @@ type SourceAPI interface {
 // SourceCollection is a collection as copies read it; see scan.Collection.
 type SourceCollection interface {
 	Identity() int64
+	// PartitionID is the id of the partition of that name, or 0.
+	PartitionID(name string) int64
 	Read(ctx context.Context, p scan.Page) (*scan.Rows, error)
 	Lookup(ctx context.Context, partition string, keys []scan.Key, guarantee uint64) (*scan.Rows, error)
 	Count(ctx context.Context, partition string, guarantee uint64) (int64, error)
@@ -43,6 +45,15 @@ func (a clientAPI) Collection(ctx context.Context, database, name string) (Sourc
 type clientCollection struct{ *scan.Collection }
 
 func (c clientCollection) Identity() int64 { return c.ID }
+
+func (c clientCollection) PartitionID(name string) int64 {
+	for _, p := range c.Partitions {
+		if p.Name == name {
+			return p.ID
+		}
+	}
+	return 0
+}
 
 // reading is one question to the source's API about rows of a collection, and its answer: rows that the source held at
 // some time between low and high. Only the sequencer's goroutine may look at one, but for the time between ask and answer.
@@ -82,6 +93,9 @@ func (r *reading) answer(ctx context.Context, api SourceAPI, database, name stri
 	if r.release {
 		return col.Release(ctx)
 	}
+	if r.partition.name != "" && col.PartitionID(r.partition.name) != r.partition.id {
+		return fmt.Errorf("read partition %s of %s.%s: %w", r.partition.name, database, name, errMoved)
+	}
 	r.page.Partition, r.page.Guarantee = r.partition.name, r.low
 	ask := func() error {
 		if r.keys != nil {
@@ -106,8 +120,10 @@ func (r *reading) answer(ctx context.Context, api SourceAPI, database, name stri
 			return err
 		}
 	}
-	if _, err := sameCollection(ctx, api, database, name, r.collection); err != nil {
+	if again, err := sameCollection(ctx, api, database, name, r.collection); err != nil {
 		return err
+	} else if r.partition.name != "" && again.PartitionID(r.partition.name) != r.partition.id {
+		return fmt.Errorf("read partition %s of %s.%s: %w", r.partition.name, database, name, errMoved)
 	}
 	r.high, err = api.Now(ctx)
 	return err

@@ -24,6 +24,7 @@ func table(t Target, o Options) map[jetstream.Kind]definition {
 		jetstream.DropCollection:   dropCollection(t),
 		jetstream.RenameCollection: renameCollection(t),
 		jetstream.AddField:         addField(t),
+		jetstream.Prune:            prune(t, o),
 		jetstream.CreatePartition:  createPartition(t),
 		jetstream.DropPartition:    dropPartition(t),
 		jetstream.Flush:            flush(t),

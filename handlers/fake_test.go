@@ -28,6 +28,8 @@ type fake struct {
 	AddFieldFunc         func(ctx context.Context, ref handlers.Ref, field *schemapb.FieldSchema) error
 	PlanFunc             func(ctx context.Context, req *milvuspb.CreateCollectionRequest) (handlers.Plan, error)
 
+	BesideFunc func(ctx context.Context, ref handlers.Ref, partition string, r handlers.Range) (rows.Keys, error)
+
 	// SettingFunc gets the name of the method of a setting or flush, what it is about, and its request or further
 	// arguments.
 	SettingFunc func(ctx context.Context, method string, ref handlers.Ref, what any) error
@@ -56,6 +58,13 @@ func (f *fake) Delete(ctx context.Context, ref handlers.Ref, partition string, k
 		return nil
 	}
 	return f.DeleteFunc(ctx, ref, partition, keys)
+}
+
+func (f *fake) KeysBeside(ctx context.Context, ref handlers.Ref, partition string, r handlers.Range) (rows.Keys, error) {
+	if f.BesideFunc == nil {
+		return rows.Keys{}, nil
+	}
+	return f.BesideFunc(ctx, ref, partition, r)
 }
 
 func (f *fake) CreateDatabase(ctx context.Context, name string) error {

@@ -57,6 +57,9 @@ type RowWriter interface {
 	// Delete removes the rows with these keys from one partition, or from all if none is named. Keys that are not
 	// there are fine.
 	Delete(ctx context.Context, ref Ref, partition string, keys rows.Keys) error
+	// KeysBeside are the keys that there are in the range and not among those to keep, of one partition or, if none is named, of
+	// all. The collection must be loaded.
+	KeysBeside(ctx context.Context, ref Ref, partition string, r Range) (rows.Keys, error)
 }
 
 // Databases makes databases come and go. One that is there already, or gone already, is fine.

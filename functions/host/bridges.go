@@ -42,6 +42,7 @@ type BridgesConfig struct {
 	Metrics *bridge.Metrics
 	Publish jetstream.PublisherConfig
 	Secret  *jetstream.SecretKey // seals passwords; may be nil
+	API     bridge.SourceAPI     // the source's Milvus, for existing rows; may be nil
 }
 
 // Bridges runs the bridges of a source's tasks.
@@ -183,20 +184,24 @@ func (h *Bridges) hold(ctx context.Context, t *jetstream.Task, lease *jetstream.
 func (h *Bridges) runOne(ctx context.Context, t *jetstream.Task, lease *jetstream.Lease) error {
 	b := bridge.New(bridge.Config{
 		JS: h.cfg.JS, KV: h.cfg.Buckets.Ledger, Status: h.cfg.Buckets.Status, Meta: h.cfg.Catalog, Queue: h.cfg.Queue,
-		Task: t, Holder: h.cfg.Holder, Epoch: lease.Epoch(), Log: h.cfg.Log, Metrics: h.cfg.Metrics, Publish: h.cfg.Publish, Secret: h.cfg.Secret,
+		Task: t, Holder: h.cfg.Holder, Epoch: lease.Epoch(), Log: h.cfg.Log, Metrics: h.cfg.Metrics, Publish: h.cfg.Publish, Secret: h.cfg.Secret, API: h.cfg.API,
 	})
 	asked, stop := context.WithCancel(ctx)
 	var answers sync.WaitGroup
 	defer answers.Wait()
 	defer stop()
-	sub, err := h.cfg.NC.Subscribe(SyncSubject(t.Spec.Name), func(m *nats.Msg) {
-		answers.Go(func() { h.sync(asked, b, m) })
-	})
-	if err != nil {
-		return fmt.Errorf("answer for task %s: %w", t.Spec.Name, err)
+	for subject, answer := range map[string]func(context.Context, *bridge.Bridge, *nats.Msg){
+		SyncSubject(t.Spec.Name): h.sync, ResnapshotSubject(t.Spec.Name): h.resnapshot, RepairSubject(t.Spec.Name): h.repair,
+	} {
+		sub, err := h.cfg.NC.Subscribe(subject, func(m *nats.Msg) {
+			answers.Go(func() { answer(asked, b, m) })
+		})
+		if err != nil {
+			return fmt.Errorf("answer for task %s: %w", t.Spec.Name, err)
+		}
+		defer func() { _ = sub.Unsubscribe() }() // fails only with the connection
 	}
-	defer func() { _ = sub.Unsubscribe() }() // fails only with the connection
-	err = b.Run(ctx)
+	err := b.Run(ctx)
 	if errors.Is(context.Cause(ctx), errTaskGone) {
 		h.abandon(ctx, t, b)
 	}

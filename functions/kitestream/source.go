@@ -50,12 +50,14 @@ func (b *bridgePart) Run(ctx context.Context, p *process.Process) (err error) {
 	defer func() { err = errors.Join(err, meta.Close()) }()
 	b.catalog.Store(meta)
 	defer b.catalog.Store(nil)
+	api := newSourceAPI(p.Config)
+	defer func() { err = errors.Join(err, api.close()) }()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return meta.Run(gctx) })
 	g.Go(func() error {
 		return host.NewBridges(host.BridgesConfig{
 			NC: p.NC, JS: p.JS, Buckets: p.Buckets, Leases: p.Leases, Tasks: p.Tasks, Source: p.Config.SourceName, Catalog: meta,
-			Queue: queue, Holder: p.Holder, Log: p.Log, Metrics: b.metrics, Publish: jetstream.PublisherConfig{Metrics: b.publish}, Secret: b.secret,
+			Queue: queue, Holder: p.Holder, Log: p.Log, Metrics: b.metrics, Publish: jetstream.PublisherConfig{Metrics: b.publish}, Secret: b.secret, API: api.forBridges(),
 		}).Run(gctx)
 	})
 	return g.Wait()

@@ -85,7 +85,6 @@ func (t *Target) Delete(ctx context.Context, ref handlers.Ref, partition string,
 // and Milvus Lite, which knows no escapes but these, both read it back. A Milvus reads the least of all numbers as the
 // negative of one that is too large, and refuses it; a difference it works out.
 func (s *shape) inKeys(keys rows.Keys) string {
-	quoted := strings.NewReplacer(`"`, `\"`, `\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
 	var b strings.Builder
 	b.WriteString(s.Key)
 	b.WriteString(" in [")
@@ -93,17 +92,24 @@ func (s *shape) inKeys(keys rows.Keys) string {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		switch {
-		case keys.Strings != nil:
-			b.WriteByte('"')
-			_, _ = quoted.WriteString(&b, keys.Strings[i]) // a Builder takes everything
-			b.WriteByte('"')
-		case keys.Ints[i] == math.MinInt64 && !s.lite:
-			b.WriteString("-9223372036854775807-1")
-		default:
-			b.WriteString(strconv.FormatInt(keys.Ints[i], 10))
-		}
+		s.literal(&b, keys, i)
 	}
 	b.WriteByte(']')
 	return b.String()
+}
+
+var quoted = strings.NewReplacer(`"`, `\"`, `\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
+
+// literal writes key i as expressions have it.
+func (s *shape) literal(b *strings.Builder, keys rows.Keys, i int) {
+	switch {
+	case keys.Strings != nil:
+		b.WriteByte('"')
+		_, _ = quoted.WriteString(b, keys.Strings[i]) // a Builder takes everything
+		b.WriteByte('"')
+	case keys.Ints[i] == math.MinInt64 && !s.lite:
+		b.WriteString("-9223372036854775807-1")
+	default:
+		b.WriteString(strconv.FormatInt(keys.Ints[i], 10))
+	}
 }
