@@ -44,10 +44,10 @@ func (c *ledgerCollection) copying() bool { return c.Copy != nil && !c.Copy.Done
 
 // copyRun is what a bridge remembers of a collection of which rows are being read.
 type copyRun struct {
-	open    []*reading          // in the order in which they were asked
+	open    []*reading         // in the order in which they were asked
 	touched map[touched]uint64 // what live changes named, and when last
-	waits   string              // why the last reading failed
-	retry   time.Time           // when to ask again
+	waits   string             // why the last reading failed
+	retry   time.Time          // when to ask again
 
 	next     copyPlace // where the copy goes on behind all that is open
 	ended    bool      // nothing is left to be read
@@ -59,12 +59,12 @@ type copyRun struct {
 
 // The bounds of copies.
 const (
-	copyRows   = 5000      // rows of a page
-	copyAhead  = 4         // pages of one collection that are read and not yet published
-	copyReads  = 4         // questions to the source at once
-	copyKeys   = 1_000_000 // keys of live changes that a run remembers; beyond, what is open is read again
-	copyRetry  = 2 * time.Second
-	unknown    = -1
+	copyRows  = 5000      // rows of a page
+	copyAhead = 4         // pages of one collection that are read and not yet published
+	copyReads = 4         // questions to the source at once
+	copyKeys  = 1_000_000 // keys of live changes that a run remembers; beyond, what is open is read again
+	copyRetry = 2 * time.Second
+	unknown   = -1
 )
 
 // copies moves every copy as far as it goes.

@@ -255,8 +255,6 @@ func (s *copySim) settle(t *testing.T, seed uint64) {
 	s.finish(s.ctx, t, s.epoch)
 	m := replay(s.ctx, t, s.srv.JetStream(), s.spec)
 	if diff := cmp.Diff(s.h.expected(), m.rows()); diff != "" {
-		for name, w := range s.h.expected() { for p, x := range w { for k, v := range x { if m.rows()[name][p][k] != v { fmt.Println("DIFF", name, p, k, v, x[k]); s.debug(k); goto out } } } }
-	out:
 		t.Errorf("seed %d: target differs from source (-source +target):\n%s", seed, diff)
 	}
 	if diff := cmp.Diff(s.h.settings(s.spec), m.settings()); diff != "" {

@@ -242,4 +242,3 @@ func (s *sequencer) publishPrune(ctx context.Context, cp copied, lane int, p pru
 	e.Body = raw
 	return s.pub.Publish(ctx, e)
 }
-

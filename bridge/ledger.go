@@ -49,7 +49,7 @@ type ledgerCollection struct {
 	Indexes    map[int64]ledgerIndex  `json:"indexes,omitempty"` // by source id
 	Load       *ledgerLoad            `json:"load,omitempty"`    // nil when it is released
 	Sums       map[int]uint64         `json:"sums,omitempty"`    // by lane: rows published when it got its name, where it had another before
-	Strings    bool                   `json:"strings,omitempty"`    // the primary key is a VarChar
+	Strings    bool                   `json:"strings,omitempty"` // the primary key is a VarChar
 	Stopped    string                 `json:"stopped,omitempty"` // why nothing of it is published any more; empty: all is well
 	Copy       *ledgerCopy            `json:"copy,omitempty"`    // the copy of its existing rows; nil: there is none
 	Unmade     bool                   `json:"unmade,omitempty"`  // its creation was never published; it is here to be shown as stopped

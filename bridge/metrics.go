@@ -14,9 +14,9 @@ type Metrics struct {
 	outlived   prometheus.Counter
 	covered    prometheus.Counter
 	stopped    prometheus.Counter
-	behind     *prometheus.GaugeVec // task
+	behind     *prometheus.GaugeVec   // task
 	copied     *prometheus.CounterVec // task
-	copying    *prometheus.GaugeVec // task
+	copying    *prometheus.GaugeVec   // task
 }
 
 // NewMetrics registers the bridge's metrics. A nil registry keeps them to themselves.

@@ -125,7 +125,7 @@ type progressView struct {
 	channels map[string]channelProgress
 	live     []string // channels that collections of the ledger stand on
 	revision int64
-	waiting  int // objects of the catalogue, and copies
+	waiting  int             // objects of the catalogue, and copies
 	changed  <-chan struct{} // closed at the next change
 }
 
