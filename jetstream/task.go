@@ -35,6 +35,17 @@ type TaskSpec struct {
 	Leave []string `json:"leave,omitempty"`
 	// RBAC has users, roles and privileges replicated too, all that the source has.
 	RBAC bool `json:"rbac,omitempty"`
+	// VerifyEvery is how often the workers compare each target with the source, such as 1h; at least 1m. Empty: they don't.
+	VerifyEvery string `json:"verify_every,omitempty"`
+}
+
+// leastVerify is how often a target may be compared.
+const leastVerify = time.Minute
+
+// VerifyInterval is VerifyEvery; 0 for a task that is not verified by itself.
+func (s TaskSpec) VerifyInterval() time.Duration {
+	d, _ := time.ParseDuration(s.VerifyEvery) // Validate has passed it, or it is empty
+	return d
 }
 
 // What a task may leave to the targets' owners.
@@ -145,6 +156,9 @@ func (s TaskSpec) Validate() error {
 		if !slices.Contains([]string{LeaveLoad, LeaveIndex, LeaveAlias, LeaveProperties}, what) {
 			p.add(fmt.Sprintf("leave[%d]", i), "%q is none of %s, %s, %s and %s", what, LeaveLoad, LeaveIndex, LeaveAlias, LeaveProperties)
 		}
+	}
+	if d, err := time.ParseDuration(s.VerifyEvery); s.VerifyEvery != "" && (err != nil || d < leastVerify) {
+		p.add("verify_every", "%q is no duration of at least %v, such as 1h or 90m", s.VerifyEvery, leastVerify)
 	}
 	if len(s.Targets) == 0 {
 		p.add("targets", "there is none")

@@ -113,6 +113,9 @@ func (f *facts) viewTarget(t *targetFacts) TargetView {
 	for _, u := range t.unmet {
 		v.Unmet = append(v.Unmet, f.viewUnmet(u))
 	}
+	if t.last != nil {
+		v.Verified = &VerifiedView{Verdict: *t.last, AgeSeconds: max(0, f.at.Sub(t.last.At).Seconds())}
+	}
 	v.Lag = f.targetLag(t, v.Collections)
 	f.targetState(&v)
 	return v

@@ -47,7 +47,7 @@ func vectors(name string, dim int64, v ...float32) *schemapb.FieldData {
 
 // TestValuesDifferWhenTheirBytesDo has columns whose rows are all different but the last two, which are the same.
 func TestValuesDifferWhenTheirBytesDo(t *testing.T) {
-	nan := math.Float64frombits(0x7ff8000000000001)
+	nan := math.Float64frombits(0x7ff8000000000123)
 	vector := func(data any) *schemapb.FieldData {
 		f := &schemapb.VectorField{Dim: 16}
 		switch d := data.(type) {

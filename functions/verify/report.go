@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"kitestream/jetstream"
@@ -16,8 +18,8 @@ const (
 	Different Verdict = "different"
 )
 
-// worse is the worse of two verdicts.
-func (v Verdict) worse(other Verdict) Verdict {
+// Worse is the worse of two verdicts.
+func (v Verdict) Worse(other Verdict) Verdict {
 	if v == Different || other == Equal || other == "" {
 		return v
 	}
@@ -134,8 +136,27 @@ func (r *Report) Trim(most int) {
 	}
 }
 
+// Summary is what is wrong with the collection, on a line for people; empty if nothing is.
+func (c *Collection) Summary() string {
+	var parts []string
+	add := func(n int64, what string) {
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, what))
+		}
+	}
+	add(c.Missing, "rows missing")
+	add(c.Extra, "rows too many")
+	add(c.Different, "rows different")
+	add(c.Settings, "settings different")
+	parts = append(parts, c.Why...)
+	if len(parts) == 0 {
+		return ""
+	}
+	return c.Source.String() + ": " + strings.Join(parts, ", ")
+}
+
 // unknown notes why something could not be told.
 func (c *Collection) unknown(why string) {
-	c.Verdict = c.Verdict.worse(Unknown)
+	c.Verdict = c.Verdict.Worse(Unknown)
 	c.Why = append(c.Why, why)
 }

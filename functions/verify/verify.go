@@ -148,7 +148,7 @@ func (r *run) all(ctx context.Context) (err error) {
 			continue // it is gone
 		}
 		r.report.Collections = append(r.report.Collections, *c)
-		r.report.Verdict = r.report.Verdict.worse(c.Verdict)
+		r.report.Verdict = r.report.Verdict.Worse(c.Verdict)
 	}
 	return nil
 }
