@@ -21,8 +21,9 @@ type fields struct {
 // page is rows of one side, in the order of keys.
 type page struct {
 	keys []scan.Key
-	at   []int     // the place of each key's row in the columns; nil: the same as the key's
-	cols []*column // one for each name of fields; nil where the side has no such field
+	at   []int      // the place of each key's row in the columns; nil: the same as the key's
+	many []scan.Key // those of the keys that are stored more than once
+	cols []*column  // one for each name of fields; nil where the side has no such field
 }
 
 // row is the row of the k-th key.
@@ -33,9 +34,14 @@ func (p *page) row(k int) row {
 	return row{p, k}
 }
 
+// storesMany reports whether the key is stored more than once.
+func (p *page) storesMany(key scan.Key) bool {
+	return len(p.many) > 0 && slices.Contains(p.many, key)
+}
+
 // newPage reads the columns of the fields, of those rows that keep says, or of all if that is nil.
 func (f *fields) newPage(rows *scan.Rows, keep func(*scan.Rows) ([]int, error)) (*page, error) {
-	p := &page{keys: rows.Keys, cols: make([]*column, len(f.names))}
+	p := &page{keys: rows.Keys, many: rows.Repeated, cols: make([]*column, len(f.names))}
 	if keep != nil {
 		var err error
 		if p.at, err = keep(rows); err != nil {
@@ -120,6 +126,11 @@ func (f *fields) describe(partition string, key scan.Key, src, dst row) []Differ
 		return []Difference{d}
 	}
 	var out []Difference
+	if dst.page.storesMany(key) {
+		many := d
+		many.Target = "it more than once"
+		out = append(out, many)
+	}
 	var buf [2][]byte
 	for _, k := range f.compare(src, dst, &buf) {
 		one := d

@@ -99,13 +99,30 @@ func (c *comparison) step(ctx context.Context, partition string, a, b *cursor) (
 		c.suspect(partition, b.key(), row{}, b.row())
 		b.pass()
 	default:
-		if len(c.fields.compare(a.row(), b.row(), &c.buf)) > 0 {
+		if a.page.storesMany(a.key()) {
+			c.repeated++
+		}
+		if !c.same(a.key(), a.row(), b.row()) {
 			c.suspect(partition, a.key(), a.row(), b.row())
 		}
 		a.pass()
 		b.pass()
 	}
 	return true, nil
+}
+
+// same reports whether both sides have the row, or neither, and it is the same. Of a key that the source stores more than once
+// it answers with any row, so any will do; the target is to have it once.
+func (c *comparison) same(key scan.Key, src, dst row) bool {
+	switch {
+	case src.page == nil || dst.page == nil:
+		return src.page == dst.page
+	case dst.page.storesMany(key):
+		return false
+	case src.page.storesMany(key):
+		return true
+	}
+	return len(c.fields.compare(src, dst, &c.buf)) == 0
 }
 
 func (c *comparison) suspect(partition string, key scan.Key, src, dst row) {
@@ -249,7 +266,7 @@ func (c *comparison) look(ctx context.Context, partition string, items []item) (
 	srcRows, dstRows := src.byKey(), dst.byKey()
 	for _, i := range items {
 		a, b := srcRows[i.key], dstRows[i.key]
-		if a.page == nil && b.page == nil || a.page != nil && b.page != nil && len(c.fields.compare(a, b, &c.buf)) == 0 {
+		if c.same(i.key, a, b) {
 			continue
 		}
 		now := item{i.partition, i.key, c.fields.print(a), c.fields.print(b)}

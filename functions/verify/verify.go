@@ -183,7 +183,7 @@ func (r *run) collection(ctx context.Context, name jetstream.QualifiedName) (*Co
 			return nil, ours.err
 		case errors.Is(err, errGone):
 			return nil, nil
-		case err != nil && try < attempts && (errors.Is(err, scan.ErrNoCollection) || errors.Is(err, scan.ErrRecreated) || errors.Is(err, scan.ErrNotLoaded)):
+		case err != nil && try < attempts && changed(err):
 			continue
 		case err != nil && !errors.Is(err, errCounted):
 			out.unknown(err.Error())
@@ -191,6 +191,16 @@ func (r *run) collection(ctx context.Context, name jetstream.QualifiedName) (*Co
 		out.judge()
 		return out, nil
 	}
+}
+
+// changed reports whether an error may only say that a collection is not as it was when the comparison began.
+func changed(err error) bool {
+	for _, one := range []error{scan.ErrNoCollection, scan.ErrNoPartition, scan.ErrRecreated, scan.ErrNotLoaded} {
+		if errors.Is(err, one) {
+			return true
+		}
+	}
+	return false
 }
 
 // judge gives the verdict by what was counted.
@@ -227,6 +237,7 @@ type comparison struct {
 	srcVersion string
 	fields     *fields
 	pending    []item
+	repeated   int64 // keys that the source stores more than once
 	buf        [2][]byte
 	steps      int
 }
@@ -251,6 +262,9 @@ func (r *run) compare(ctx context.Context, out *Collection) error {
 	}
 	if err := c.flush(ctx); err != nil {
 		return err
+	}
+	if c.repeated > 0 {
+		c.note("%d keys are stored more than once on the source, which answers with any of their rows: that the target has them is all that was compared", c.repeated)
 	}
 	if err := c.counts(ctx, partitions); err != nil {
 		return err
@@ -379,11 +393,10 @@ func (c *comparison) readable(ctx context.Context) ([]string, error) {
 		}
 		var not []string
 		both = slices.DeleteFunc(both, func(p string) bool {
-			out := !is.Whole && (c.keyed && len(is.Partitions) == 0 || !c.keyed && !slices.Contains(is.Partitions, p))
-			if out {
+			if !is.Has(p) {
 				not = append(not, p)
 			}
-			return out
+			return !is.Has(p)
 		})
 		switch {
 		case len(not) == 0:
