@@ -42,6 +42,9 @@ func (p *page) storesMany(key scan.Key) bool {
 // newPage reads the columns of the fields, of those rows that keep says, or of all if that is nil.
 func (f *fields) newPage(rows *scan.Rows, keep func(*scan.Rows) ([]int, error)) (*page, error) {
 	p := &page{keys: rows.Keys, many: rows.Repeated, cols: make([]*column, len(f.names))}
+	if rows.N == 0 {
+		return p, nil // columns without rows may say nothing of what they hold
+	}
 	if keep != nil {
 		var err error
 		if p.at, err = keep(rows); err != nil {
