@@ -65,6 +65,9 @@ func (col *Collection) form(got []*schemapb.FieldData, want []*schemapb.FieldSch
 				return nil, fmt.Errorf("read %s, field %s: %w", col, f.GetName(), err)
 			}
 		}
+		if a := g.GetScalars().GetArrayData(); a != nil {
+			arrays(a, f.GetElementType())
+		}
 		g = nulls(g, f.GetNullable(), rows)
 		if n := height(g); n != rows {
 			return nil, fmt.Errorf("read %s: the source answers with %d rows, and %d of the field %s", col, rows, n, f.GetName())
@@ -104,6 +107,34 @@ func nulls(g *schemapb.FieldData, nullable bool, rows int) *schemapb.FieldData {
 	}
 	g.ValidData = valid
 	return g
+}
+
+// arrays says of what type the elements are, of a row without any too: a 2.3.5 leaves that out of its answers.
+func arrays(a *schemapb.ArrayArray, of schemapb.DataType) {
+	a.ElementType = of
+	for i, row := range a.GetData() {
+		if row.GetData() == nil {
+			a.Data[i] = noElements(of)
+		}
+	}
+}
+
+func noElements(of schemapb.DataType) *schemapb.ScalarField {
+	switch of {
+	case schemapb.DataType_Bool:
+		return &schemapb.ScalarField{Data: &schemapb.ScalarField_BoolData{BoolData: &schemapb.BoolArray{}}}
+	case schemapb.DataType_Int8, schemapb.DataType_Int16, schemapb.DataType_Int32:
+		return &schemapb.ScalarField{Data: &schemapb.ScalarField_IntData{IntData: &schemapb.IntArray{}}}
+	case schemapb.DataType_Int64:
+		return &schemapb.ScalarField{Data: &schemapb.ScalarField_LongData{LongData: &schemapb.LongArray{}}}
+	case schemapb.DataType_Float:
+		return &schemapb.ScalarField{Data: &schemapb.ScalarField_FloatData{FloatData: &schemapb.FloatArray{}}}
+	case schemapb.DataType_Double:
+		return &schemapb.ScalarField{Data: &schemapb.ScalarField_DoubleData{DoubleData: &schemapb.DoubleArray{}}}
+	case schemapb.DataType_VarChar, schemapb.DataType_String:
+		return &schemapb.ScalarField{Data: &schemapb.ScalarField_StringData{StringData: &schemapb.StringArray{}}}
+	}
+	return &schemapb.ScalarField{}
 }
 
 // toMicros makes the text in which a Milvus answers with times the numbers that rows have.
