@@ -1,9 +1,13 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"kitestream/bridge/scan"
 )
@@ -12,6 +16,7 @@ const (
 	maxPending = 10_000 // rows that differ and are yet to be looked at again; at so many that is done at once
 	maxRounds  = 6      // looks at what differs, before it is given up as never coming to rest
 	lookAtOnce = 500    // keys of one look-up
+	looks      = 4      // look-ups that are under way at once: a server lets each wait for its next tick
 	maxRepair  = 1000   // keys of one RepairRequest
 )
 
@@ -42,16 +47,8 @@ func (f found) kind() Kind {
 func (c *comparison) rows(ctx context.Context, r keyRange) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	srcNow, err := c.src.now(ctx)
-	if err != nil {
-		return err
-	}
-	dstNow, err := c.dst.now(ctx)
-	if err != nil {
-		return err
-	}
-	a := &cursor{in: c.src.stream(ctx, c.fields, r, srcNow)}
-	b := &cursor{in: c.dst.stream(ctx, c.fields, r, dstNow)}
+	a := &cursor{in: c.src.stream(ctx, c.fields, r)}
+	b := &cursor{in: c.dst.stream(ctx, c.fields, r)}
 	defer func() { c.out.SourceRows += a.n; c.out.TargetRows += b.n }()
 	for {
 		more, err := c.step(ctx, r.partition, a, b)
@@ -102,7 +99,7 @@ func (c *comparison) step(ctx context.Context, partition string, a, b *cursor) (
 		if a.page.storesMany(a.key()) {
 			c.repeated++
 		}
-		if !c.same(a.key(), a.row(), b.row()) {
+		if !c.same(a.key(), a.row(), b.row(), &c.buf) {
 			c.suspect(partition, a.key(), a.row(), b.row())
 		}
 		a.pass()
@@ -113,7 +110,7 @@ func (c *comparison) step(ctx context.Context, partition string, a, b *cursor) (
 
 // same reports whether both sides have the row, or neither, and it is the same. Of a key that the source stores more than once
 // it answers with any row, so any will do; the target is to have it once.
-func (c *comparison) same(key scan.Key, src, dst row) bool {
+func (c *comparison) same(key scan.Key, src, dst row, buf *[2][]byte) bool {
 	switch {
 	case src.page == nil || dst.page == nil:
 		return src.page == dst.page
@@ -122,7 +119,7 @@ func (c *comparison) same(key scan.Key, src, dst row) bool {
 	case src.page.storesMany(key):
 		return true
 	}
-	return len(c.fields.compare(src, dst, &c.buf)) == 0
+	return len(c.fields.compare(src, dst, buf)) == 0
 }
 
 func (c *comparison) suspect(partition string, key scan.Key, src, dst row) {
@@ -236,19 +233,34 @@ func (c *comparison) settle(ctx context.Context, items []item) (sure []found, un
 		if err := c.wait(ctx); err != nil {
 			return nil, nil, err
 		}
-		var left []item
-		for partition, part := range byPartition(items) {
-			for chunk := range slices.Chunk(part, lookAtOnce) {
-				s, l, err := c.look(ctx, partition, chunk)
-				if err != nil {
-					return nil, nil, err
-				}
-				sure, left = append(sure, s...), append(left, l...)
-			}
+		s, left, err := c.lookAll(ctx, items)
+		if err != nil {
+			return nil, nil, err
 		}
-		items = left
+		sure, items = append(sure, s...), left
 	}
 	return sure, nil, nil
+}
+
+// lookAll looks at rows once.
+func (c *comparison) lookAll(ctx context.Context, items []item) (sure []found, left []item, err error) {
+	var mu sync.Mutex // guards sure and left
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(looks)
+	for partition, part := range byPartition(items) {
+		for chunk := range slices.Chunk(part, lookAtOnce) {
+			g.Go(func() error {
+				s, l, err := c.look(ctx, partition, chunk)
+				mu.Lock()
+				defer mu.Unlock()
+				sure, left = append(sure, s...), append(left, l...)
+				return err
+			})
+		}
+	}
+	err = g.Wait()
+	slices.SortFunc(sure, func(a, b found) int { return cmp.Or(cmp.Compare(a.partition, b.partition), a.key.Compare(b.key)) })
+	return sure, left, err
 }
 
 // look looks at rows of one partition. The target is read first: so what it lacks of the source's row was written after.
@@ -264,9 +276,10 @@ func (c *comparison) look(ctx context.Context, partition string, items []item) (
 		return nil, nil, err
 	}
 	srcRows, dstRows := src.byKey(), dst.byKey()
+	var buf [2][]byte
 	for _, i := range items {
 		a, b := srcRows[i.key], dstRows[i.key]
-		if c.same(i.key, a, b) {
+		if c.same(i.key, a, b, &buf) {
 			continue
 		}
 		now := item{i.partition, i.key, c.fields.print(a), c.fields.print(b)}

@@ -19,13 +19,9 @@ func (c *comparison) partition(ctx context.Context, name string) error {
 	if c.cfg.Sample <= 0 || c.cfg.Sample >= 100 {
 		return c.rows(ctx, keyRange{partition: name})
 	}
-	now, err := c.src.now(ctx)
-	if err != nil {
-		return err
-	}
 	var stored int64
-	err = c.src.again(ctx, func() (err error) {
-		stored, err = c.src.col.Count(ctx, name, now)
+	err := c.src.again(ctx, func() (err error) {
+		stored, err = c.src.col.Count(ctx, name, c.src.begun)
 		return err
 	})
 	if err != nil {
@@ -33,7 +29,7 @@ func (c *comparison) partition(ctx context.Context, name string) error {
 	}
 	share := c.cfg.Sample / 100
 	d := drawing{random: c.random(name), share: share, size: max(leastRange, min(mostRange, int(float64(stored)*share/10)))}
-	ask := scan.Page{Partition: name, Guarantee: now, KeysOnly: true}
+	ask := scan.Page{Partition: name, Guarantee: c.src.begun, KeysOnly: true}
 	for {
 		got, err := c.src.read(ctx, ask)
 		if err != nil {

@@ -19,6 +19,7 @@ type side struct {
 	client *scan.Client
 	col    *scan.Collection
 	keep   func(*scan.Rows) ([]int, error) // of the rows, those that count; nil: all
+	begun  uint64                          // of the last begin: reads see all that was answered before
 }
 
 // patience is how long a side may go on being away before a verification gives up.
@@ -91,11 +92,11 @@ type fetched struct {
 }
 
 // stream reads the range page by page, one page ahead of the one that waits to be taken. It ends with ctx.
-func (s *side) stream(ctx context.Context, f *fields, r keyRange, guarantee uint64) <-chan fetched {
+func (s *side) stream(ctx context.Context, f *fields, r keyRange) <-chan fetched {
 	out := make(chan fetched)
 	go func() {
 		defer close(out)
-		ask := scan.Page{Partition: r.partition, After: r.after, Until: r.until, Guarantee: guarantee}
+		ask := scan.Page{Partition: r.partition, After: r.after, Until: r.until, Guarantee: s.begun}
 		for {
 			got, err := s.read(ctx, ask)
 			var p *page

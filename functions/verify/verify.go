@@ -255,6 +255,9 @@ func (r *run) compare(ctx context.Context, out *Collection) error {
 	if err != nil {
 		return err
 	}
+	if err := c.begin(ctx); err != nil {
+		return err
+	}
 	for _, p := range partitions {
 		if err := c.partition(ctx, p); err != nil {
 			return err
@@ -302,6 +305,15 @@ func (c *comparison) open(ctx context.Context) error {
 		return err
 	}
 	return c.lacking(ctx)
+}
+
+// begin has both sides read as they are now, or later.
+func (c *comparison) begin(ctx context.Context) (err error) {
+	if c.src.begun, err = c.src.now(ctx); err != nil {
+		return err
+	}
+	c.dst.begun, err = c.dst.now(ctx)
+	return err
 }
 
 // choose says which fields are compared.

@@ -131,29 +131,52 @@ func (w *world) schema(key schemapb.DataType) *schemapb.CollectionSchema {
 	}}
 }
 
-// create makes the collection on both sides, as the handlers do on the target, with indexes, and loads it.
+// create makes the collection on both sides, as the handlers do on the target, with an index, and loads it.
 func (w *world) create(s *schemapb.CollectionSchema, partitions ...string) {
+	w.t.Helper()
+	w.createPair(s, s, partitions...)
+}
+
+// createPair is create with another schema for the target.
+func (w *world) createPair(s, there *schemapb.CollectionSchema, partitions ...string) {
+	w.t.Helper()
+	w.createSource(s, partitions...)
+	w.createTarget(there, w.place(s.GetName()), partitions...)
+}
+
+func (w *world) createSource(s *schemapb.CollectionSchema, partitions ...string) {
+	w.t.Helper()
+	req := w.request(s, handlers.Ref{Database: w.db, Collection: s.GetName()})
+	w.said(w.src.Service().CreateCollection(w.t.Context(), req))
+	for _, p := range partitions {
+		w.said(w.src.Service().CreatePartition(w.t.Context(), &milvuspb.CreatePartitionRequest{DbName: w.db, CollectionName: s.GetName(), PartitionName: p}))
+	}
+	w.indexed(w.src, handlers.Ref{Database: w.db, Collection: s.GetName()})
+}
+
+func (w *world) createTarget(s *schemapb.CollectionSchema, place handlers.Ref, partitions ...string) {
+	w.t.Helper()
+	w.must(w.target.CreateCollection(w.t.Context(), w.request(s, place)))
+	for _, p := range partitions {
+		w.must(w.target.CreatePartition(w.t.Context(), place, p))
+	}
+	w.indexed(w.dst, place)
+}
+
+func (w *world) request(s *schemapb.CollectionSchema, ref handlers.Ref) *milvuspb.CreateCollectionRequest {
 	w.t.Helper()
 	raw, err := proto.Marshal(s)
 	w.must(err)
-	req := &milvuspb.CreateCollectionRequest{DbName: w.db, CollectionName: s.GetName(), Schema: raw, ShardsNum: 2, ConsistencyLevel: commonpb.ConsistencyLevel_Bounded}
-	w.said(w.src.Service().CreateCollection(w.t.Context(), req))
-	place := w.place(s.GetName())
-	to := proto.CloneOf(req)
-	to.DbName, to.CollectionName = place.Database, place.Collection
-	w.must(w.target.CreateCollection(w.t.Context(), to))
-	for _, p := range partitions {
-		w.said(w.src.Service().CreatePartition(w.t.Context(), &milvuspb.CreatePartitionRequest{DbName: w.db, CollectionName: s.GetName(), PartitionName: p}))
-		w.must(w.target.CreatePartition(w.t.Context(), place, p))
+	return &milvuspb.CreateCollectionRequest{
+		DbName: ref.Database, CollectionName: ref.Collection, Schema: raw, ShardsNum: 2, ConsistencyLevel: commonpb.ConsistencyLevel_Bounded,
 	}
-	for _, c := range []struct {
-		client *scan.Client
-		ref    handlers.Ref
-	}{{w.src, handlers.Ref{Database: w.db, Collection: s.GetName()}}, {w.dst, place}} {
-		w.said(c.client.Service().CreateIndex(w.t.Context(), &milvuspb.CreateIndexRequest{
-			DbName: c.ref.Database, CollectionName: c.ref.Collection, FieldName: "v", IndexName: "by_v", ExtraParams: hnsw("L2", 8, 64)}))
-		w.load(c.client, c.ref)
-	}
+}
+
+func (w *world) indexed(c *scan.Client, ref handlers.Ref) {
+	w.t.Helper()
+	w.said(c.Service().CreateIndex(w.t.Context(), &milvuspb.CreateIndexRequest{
+		DbName: ref.Database, CollectionName: ref.Collection, FieldName: "v", IndexName: "by_v", ExtraParams: hnsw("L2", 8, 64)}))
+	w.load(c, ref)
 }
 
 func (w *world) place(name string) handlers.Ref {
@@ -213,10 +236,28 @@ func textKey(id int) string { return fmt.Sprintf(`key "%d"`, id) }
 // upsert writes rows to one side. A Milvus Lite's upsert would keep what is beyond the schema; it is not asked for here.
 func (w *world) upsert(c *scan.Client, ref handlers.Ref, partition string, fields []*schemapb.FieldData) {
 	w.t.Helper()
-	n := len(fields[5].GetScalars().GetBoolData().GetData())
+	w.upsertN(c, ref, partition, fields, len(fields[5].GetScalars().GetBoolData().GetData()))
+}
+
+func (w *world) upsertN(c *scan.Client, ref handlers.Ref, partition string, fields []*schemapb.FieldData, n int) {
+	w.t.Helper()
 	res, err := c.Service().Upsert(w.t.Context(), &milvuspb.UpsertRequest{
 		DbName: ref.Database, CollectionName: ref.Collection, PartitionName: partition, FieldsData: fields, NumRows: uint32(n)})
 	w.said(res.GetStatus(), err)
+}
+
+// insert writes rows beside those that have their keys.
+func (w *world) insert(c *scan.Client, ref handlers.Ref, fields []*schemapb.FieldData) {
+	w.t.Helper()
+	n := len(fields[5].GetScalars().GetBoolData().GetData())
+	res, err := c.Service().Insert(w.t.Context(), &milvuspb.InsertRequest{
+		DbName: ref.Database, CollectionName: ref.Collection, FieldsData: fields, NumRows: uint32(n)})
+	w.said(res.GetStatus(), err)
+}
+
+// failing is a wait that fails.
+func (w *world) failing(err error) func(context.Context) error {
+	return func(context.Context) error { return err }
 }
 
 // both writes rows to both sides.
@@ -272,6 +313,7 @@ func (w *world) run(change ...func(*verify.Config)) *verify.Report {
 	}
 	r, err := verify.Run(w.t.Context(), cfg)
 	w.must(err)
+	w.t.Logf("%s in %.1f s, after %d waits", r.Verdict, r.Seconds, w.waits)
 	return r
 }
 
