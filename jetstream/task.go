@@ -42,6 +42,17 @@ type TaskSpec struct {
 	SnapshotLoad bool `json:"snapshot_load,omitempty"`
 	// RBAC has users, roles and privileges replicated too, all that the source has.
 	RBAC bool `json:"rbac,omitempty"`
+	// VerifyEvery is how often the workers compare each target with the source, such as 1h; at least 1m. Empty: they don't.
+	VerifyEvery string `json:"verify_every,omitempty"`
+}
+
+// leastVerify is how often a target may be compared.
+const leastVerify = time.Minute
+
+// VerifyInterval is VerifyEvery; 0 for a task that is not verified by itself.
+func (s TaskSpec) VerifyInterval() time.Duration {
+	d, _ := time.ParseDuration(s.VerifyEvery) // Validate has passed it, or it is empty
+	return d
 }
 
 // What a task may leave to the targets' owners.
@@ -161,12 +172,7 @@ func (s TaskSpec) Validate() error {
 			p.add(fmt.Sprintf("leave[%d]", i), "%q is none of %s, %s, %s and %s", what, LeaveLoad, LeaveIndex, LeaveAlias, LeaveProperties)
 		}
 	}
-	if !slices.Contains([]string{"", SnapshotAuto, SnapshotNever, SnapshotOnly, SnapshotPresent}, s.Snapshot) {
-		p.add("snapshot", "%q is none of %s, %s, %s and %s", s.Snapshot, SnapshotAuto, SnapshotNever, SnapshotOnly, SnapshotPresent)
-	}
-	if s.SnapshotRowsPerSecond < 0 {
-		p.add("snapshot_rows_per_second", "%d is negative; 0 is no limit", s.SnapshotRowsPerSecond)
-	}
+	s.validateExisting(&p)
 	if len(s.Targets) == 0 {
 		p.add("targets", "there is none")
 	}
@@ -187,6 +193,19 @@ func (s TaskSpec) Validate() error {
 		r.validate(fmt.Sprintf("rules[%d]", i), &p)
 	}
 	return errors.Join(p...)
+}
+
+// validateExisting looks at what the task says of existing rows, and of comparing.
+func (s TaskSpec) validateExisting(p *problems) {
+	if !slices.Contains([]string{"", SnapshotAuto, SnapshotNever, SnapshotOnly, SnapshotPresent}, s.Snapshot) {
+		p.add("snapshot", "%q is none of %s, %s, %s and %s", s.Snapshot, SnapshotAuto, SnapshotNever, SnapshotOnly, SnapshotPresent)
+	}
+	if s.SnapshotRowsPerSecond < 0 {
+		p.add("snapshot_rows_per_second", "%d is negative; 0 is no limit", s.SnapshotRowsPerSecond)
+	}
+	if d, err := time.ParseDuration(s.VerifyEvery); s.VerifyEvery != "" && (err != nil || d < leastVerify) {
+		p.add("verify_every", "%q is no duration of at least %v, such as 1h or 90m", s.VerifyEvery, leastVerify)
+	}
 }
 
 func (s Selection) validate(at string, p *problems) {

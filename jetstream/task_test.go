@@ -82,6 +82,7 @@ func TestValidateNamesTheField(t *testing.T) {
 		"select[0].collections[1]": func(s *jetstream.TaskSpec) { s.Select[0].Collections = []string{"a", "[b"} },
 		"select[0].exclude[0]":     func(s *jetstream.TaskSpec) { s.Select[0].Exclude = []string{""} },
 		"leave[1]":                 func(s *jetstream.TaskSpec) { s.Leave = []string{jetstream.LeaveLoad, "indexes"} },
+		"verify_every":             func(s *jetstream.TaskSpec) { s.VerifyEvery = "59s" },
 		"targets":                  func(s *jetstream.TaskSpec) { s.Targets = nil },
 		"targets[0].name":          func(s *jetstream.TaskSpec) { s.Targets[0].Name = strings.Repeat("a", 49) },
 		"targets[1].name":          func(s *jetstream.TaskSpec) { s.Targets = append(s.Targets, s.Targets[0]) },

@@ -46,7 +46,7 @@ type Config struct {
 
 	// SourceName is what tasks call the source. Processes with the same name must read the same source: any of them may
 	// take over any of its tasks. 1 to 48 of a-z, 0-9, '_' and '-'.
-	SourceName string `envconfig:"KITESTREAM_SOURCE_NAME" roles:"up bridge" default:"default" unit:"name" desc:"the source's name in task files"`
+	SourceName string `envconfig:"KITESTREAM_SOURCE_NAME" roles:"up bridge worker" default:"default" unit:"name" desc:"the source's name in task files"`
 
 	// SourceEtcdEndpoints is the etcd that the source keeps its catalogue in. There is no default: a wrong one would
 	// replicate some other cluster.
@@ -101,12 +101,15 @@ type Config struct {
 	// before. Nothing else needs it.
 	SourceMQAdminURL string `envconfig:"KITESTREAM_SOURCE_MQ_ADMIN_URL" roles:"up bridge" queues:"pulsar" unit:"URL" desc:"pulsar's admin API, http://host:8080, to watch what the anchors hold; may be empty"`
 
-	// SourceMilvusURI is the source's own API, for what etcd and the queue don't tell. Nothing needs it yet; it may stay
-	// empty.
-	SourceMilvusURI string `envconfig:"KITESTREAM_SOURCE_MILVUS_URI" roles:"up bridge" unit:"URI" desc:"the source's API, http://host:port; may be empty"`
+	// SourceMilvusURI is the source's own API. Bridges copy rows through it, and workers compare targets with it: those that
+	// have it serve 'kitestream verify'. Without it they do neither.
+	SourceMilvusURI string `envconfig:"KITESTREAM_SOURCE_MILVUS_URI" roles:"up bridge worker" unit:"URI" desc:"the source's API, http://host:port, for copies and verification; empty: none"`
 
 	// SourceMilvusToken logs in there: "user:password" or an API key. It is never logged.
-	SourceMilvusToken Secret `envconfig:"KITESTREAM_SOURCE_MILVUS_TOKEN" roles:"up bridge" unit:"user:password" desc:"login for the source's API; may be empty"`
+	SourceMilvusToken Secret `envconfig:"KITESTREAM_SOURCE_MILVUS_TOKEN" roles:"up bridge worker" unit:"user:password" desc:"login for the source's API; may be empty"`
+
+	// SourceMilvusTokenFile holds it. It is read whenever a connection is made. At most one of the two.
+	SourceMilvusTokenFile string `envconfig:"KITESTREAM_SOURCE_MILVUS_TOKEN_FILE" roles:"up bridge worker" unit:"file" desc:"file with the login for the source's API"`
 
 	// SecretKeyFile holds the key that seals users' passwords on the stream, 32 bytes in base64. Bridges and workers need the
 	// same one. Without it passwords that a source tells of are not published. It is read at the start.

@@ -147,6 +147,8 @@ func TestProblems(t *testing.T) {
 		"source_name":                {config.Bridge, map[string]string{"SOURCE_NAME": "a.b"}, []string{"SOURCE_NAME"}},
 		"etcd_endpoint":              {config.Bridge, map[string]string{"SOURCE_ETCD_ENDPOINTS": "a:1,b"}, []string{"SOURCE_ETCD_ENDPOINTS"}},
 		"etcd_root":                  {config.Bridge, map[string]string{"SOURCE_ETCD_ROOT": "/", "SOURCE_ETCD_META": ""}, []string{"SOURCE_ETCD_META", "SOURCE_ETCD_ROOT"}},
+		"milvus_two_logins":          {config.Worker, map[string]string{"SOURCE_MILVUS_TOKEN": "a", "SOURCE_MILVUS_TOKEN_FILE": file}, []string{"SOURCE_MILVUS_TOKEN_FILE"}},
+		"milvus_no_file":             {config.Worker, map[string]string{"SOURCE_MILVUS_TOKEN_FILE": "/no/such/file"}, []string{"SOURCE_MILVUS_TOKEN_FILE"}},
 		"milvus_uri":                 {config.Bridge, map[string]string{"SOURCE_MILVUS_URI": "localhost:19530"}, []string{"SOURCE_MILVUS_URI"}},
 		"metrics_addr":               {config.Worker, map[string]string{"METRICS_ADDR": "9464"}, []string{"METRICS_ADDR"}},
 		"metrics_off":                {config.Worker, map[string]string{"METRICS_ADDR": ""}, nil},
@@ -214,7 +216,7 @@ func TestHelpListsTheRolesVariables(t *testing.T) {
 	for role, want := range map[config.Role]struct{ with, without []string }{
 		config.Up:      {[]string{"NATS_LISTEN", "DATA_DIR", "SOURCE_ETCD_ROOT", "LEASE_TTL"}, nil},
 		config.Bridge:  {[]string{"NATS_URL", "SOURCE_MQ", "by-dev"}, []string{"NATS_LISTEN", "DATA_DIR"}},
-		config.Worker:  {[]string{"NATS_URL", "METRICS_ADDR", "127.0.0.1:9464"}, []string{"SOURCE_"}},
+		config.Worker:  {[]string{"NATS_URL", "METRICS_ADDR", "127.0.0.1:9464", "SOURCE_NAME", "SOURCE_MILVUS_URI"}, []string{"SOURCE_ETCD", "SOURCE_MQ"}},
 		config.Control: {[]string{"NATS_URL", "LEASE_TTL", "3s"}, []string{"SOURCE_", "DATA_DIR"}},
 		config.Client:  {[]string{"NATS_URL", "NATS_CREDS"}, []string{"METRICS_ADDR", "LEASE_TTL"}},
 	} {
@@ -248,5 +250,20 @@ func TestTagsAreComplete(t *testing.T) {
 		if !strings.HasPrefix(tag.Get("envconfig"), config.Prefix) {
 			t.Errorf("%s: variable %s", typ.Field(i).Name, tag.Get("envconfig"))
 		}
+	}
+}
+
+func TestSourceToken(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("root:Milvus\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []config.Config{{SourceMilvusToken: "root:Milvus"}, {SourceMilvusTokenFile: file}} {
+		if got, err := c.SourceToken(); got != "root:Milvus" || err != nil {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+	if _, err := (config.Config{SourceMilvusTokenFile: file + "x"}).SourceToken(); err == nil {
+		t.Error("a file that is not there is no error")
 	}
 }

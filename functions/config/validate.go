@@ -47,6 +47,10 @@ func (c Config) Validate(role Role) error {
 	v.keyPrefix("KITESTREAM_SOURCE_ETCD_META", c.SourceEtcdMeta)
 	v.queue(c)
 	v.milvus("KITESTREAM_SOURCE_MILVUS_URI", c.SourceMilvusURI)
+	v.file("KITESTREAM_SOURCE_MILVUS_TOKEN_FILE", c.SourceMilvusTokenFile)
+	if c.SourceMilvusToken != "" && c.SourceMilvusTokenFile != "" {
+		v.bad("KITESTREAM_SOURCE_MILVUS_TOKEN_FILE", "KITESTREAM_SOURCE_MILVUS_TOKEN is set too; one of them")
+	}
 	v.file("KITESTREAM_SECRET_KEY_FILE", c.SecretKeyFile)
 	if c.MetricsAddr != "" {
 		v.address("KITESTREAM_METRICS_ADDR", c.MetricsAddr)

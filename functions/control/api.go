@@ -3,6 +3,7 @@ package control
 import (
 	"time"
 
+	"kitestream/functions/host"
 	"kitestream/jetstream"
 )
 
@@ -13,17 +14,19 @@ const (
 )
 
 // The endpoints' subjects, below the group's prefix. A TaskSpec goes to task.create and task.plan, a ListRequest (or nothing) to
-// task.list, a PositionRequest to task.position, a NameRequest to the others.
+// task.list, a PositionRequest to task.position, a VerifyRequest to task.verify, a NameRequest to the others.
 const (
-	subjectPrefix   = Name
-	subjectCreate   = "task.create"
-	subjectPlan     = "task.plan"
-	subjectList     = "task.list"
-	subjectGet      = "task.get"
-	subjectPause    = "task.pause"
-	subjectResume   = "task.resume"
-	subjectDelete   = "task.delete"
-	subjectPosition = "task.position"
+	subjectPrefix     = Name
+	subjectCreate     = "task.create"
+	subjectPlan       = "task.plan"
+	subjectList       = "task.list"
+	subjectGet        = "task.get"
+	subjectPause      = "task.pause"
+	subjectResume     = "task.resume"
+	subjectDelete     = "task.delete"
+	subjectPosition   = "task.position"
+	subjectResnapshot = "task.resnapshot"
+	subjectVerify     = "task.verify"
 )
 
 // NameRequest names the task that a request is about.
@@ -161,6 +164,13 @@ type TargetView struct {
 	Collections []CollectionView `json:"collections"`
 	Lanes       []LaneView       `json:"lanes"`
 	Unmet       []UnmetView      `json:"unmet,omitempty"`
+	Verified    *VerifiedView    `json:"verified,omitempty"` // absent: it never was
+}
+
+// VerifiedView is how the last verification of a whole target ended, and how long ago.
+type VerifiedView struct {
+	jetstream.Verdict
+	AgeSeconds float64 `json:"age_seconds"`
 }
 
 // UnmetView is a setting that a target refused and goes on without.
@@ -186,6 +196,8 @@ type CollectionView struct {
 	Do         string    `json:"do,omitempty"`
 	Since      time.Time `json:"since,omitzero"`
 	Lag
+
+	Snapshot *jetstream.SnapshotStatus `json:"snapshot,omitempty"` // the copy of existing rows; nil: there was none
 }
 
 // LaneView is one lane of one target.
@@ -215,7 +227,7 @@ type PositionRequest struct {
 }
 
 // HeaderProgress marks a message that is not the answer yet.
-const HeaderProgress = "Kitestream-Progress"
+const HeaderProgress = host.HeaderProgress
 
 // PositionAnswer is how far a task is. Compare positions of one ID only.
 type PositionAnswer struct {

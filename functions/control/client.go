@@ -83,28 +83,16 @@ func request[A any](ctx context.Context, c *Client, subject string, r any) (*A, 
 
 // requestLong waits as long as ctx lets it while signs of progress come.
 func requestLong[A any](ctx context.Context, c *Client, subject string, r any) (*A, error) {
-	inbox := c.nc.NewInbox()
-	sub, err := c.nc.SubscribeSync(inbox)
+	return requestTold[A](ctx, c, subject, r, func(string) {})
+}
+
+// requestTold is requestLong that passes on what the signs say.
+func requestTold[A any](ctx context.Context, c *Client, subject string, r any, say func(string)) (*A, error) {
+	m, err := await(ctx, c.nc, subjectPrefix+"."+subject, encode(r), say)
 	if err != nil {
 		return nil, c.unanswered(ctx, err)
 	}
-	defer func() { _ = sub.Unsubscribe() }() // the connection's end does it too
-	if err := c.nc.PublishRequest(subjectPrefix+"."+subject, inbox, encode(r)); err != nil {
-		return nil, c.unanswered(ctx, err)
-	}
-	for {
-		quiet, cancel := context.WithTimeout(ctx, silence)
-		m, err := sub.NextMsgWithContext(quiet)
-		cancel()
-		switch {
-		case err != nil:
-			return nil, c.unanswered(ctx, err)
-		case m.Header.Get("Status") == "503":
-			return nil, c.unanswered(ctx, nats.ErrNoResponders)
-		case m.Header.Get(HeaderProgress) == "":
-			return read[A](m)
-		}
-	}
+	return read[A](m)
 }
 
 // unanswered says why there is no answer.

@@ -22,6 +22,8 @@ const (
 	CodeSource      Code = "KS-C-SOURCE"
 	CodeHeld        Code = "KS-C-HELD"
 	CodeBusy        Code = "KS-C-BUSY"
+	CodeNoVerifier  Code = "KS-C-NOVERIFIER"
+	CodeVerify      Code = "KS-C-VERIFY"
 	CodeUnavailable Code = "KS-C-UNAVAILABLE"
 	CodeInternal    Code = "KS-C-INTERNAL"
 	CodeNoControl   Code = "KS-C-NOCONTROL"
@@ -47,6 +49,8 @@ func Codes() []CodeHelp {
 		{CodeSource, "the task's bridge can't read all that its source holds", "see to the source as the message says, and ask again"},
 		{CodeHeld, "the task is marked for deletion and still in some process's hands", "nothing: it is deleted as soon as it is let go; or ask again"},
 		{CodeBusy, "this control process has too many long requests to take another", "ask again later, or run more control processes"},
+		{CodeNoVerifier, "no worker has the API of the task's source, so none can compare with it", "start 'kitestream worker' (or 'up') with KITESTREAM_SOURCE_MILVUS_URI and that source's KITESTREAM_SOURCE_NAME"},
+		{CodeVerify, "the comparison could not be carried out, so nothing is known", "see to what the message names, and ask again"},
 		{CodeUnavailable, "NATS did not answer in time; what was asked for may or may not have been done", "ask again; look at the NATS server if it stays so"},
 		{CodeInternal, "something that should not happen", "report it with the log of the control process"},
 		{CodeNoControl, "no control process is there to answer", "start 'kitestream control' (or 'up'), or check KITESTREAM_NATS_URL"},

@@ -26,7 +26,8 @@ type targetFacts struct {
 	spec  jetstream.TargetSpec
 	stops []jetstream.Stop
 	unmet []jetstream.Unmet
-	lanes []laneFacts // by lane
+	lanes []laneFacts        // by lane
+	last  *jetstream.Verdict // nil: it was never verified
 }
 
 type laneFacts struct {
@@ -115,6 +116,13 @@ func (s *Service) lookTarget(ctx context.Context, task *jetstream.Task, spec jet
 	t.unmet = unmets.List()
 	records, err := jetstream.LaneStatusesOf(ctx, s.cfg.Buckets.Status, id)
 	if err != nil {
+		return t, err
+	}
+	last, err := jetstream.VerdictOf(ctx, s.cfg.Buckets.Status, id)
+	switch {
+	case err == nil:
+		t.last = &last
+	case !errors.Is(err, jetstream.ErrNotFound):
 		return t, err
 	}
 	for n := range t.lanes {

@@ -100,6 +100,7 @@ type endpoint struct {
 // call is a request as a handler sees it.
 type call struct {
 	data     []byte
+	reply    string            // where the caller of a long request listens
 	progress func(what string) // tells the caller that it goes on
 }
 
@@ -112,6 +113,8 @@ func (s *Service) endpoints() []endpoint {
 		{subjectPause, "stop applying; capturing goes on: NameRequest in, ChangeAnswer out", false, s.pause},
 		{subjectResume, "go on applying, and try stopped collections again: NameRequest in, ChangeAnswer out", false, s.resume},
 		{subjectDelete, "remove a task and its stream: NameRequest in, ChangeAnswer out", true, s.remove},
+		{subjectResnapshot, "copy existing rows of collections anew: ResnapshotRequest in, ResnapshotAnswer out", true, s.resnapshot},
+		{subjectVerify, "compare targets with their source: VerifyRequest in, VerifyAnswer out", true, s.verify},
 		{subjectPosition, "how far a task is: PositionRequest in, PositionAnswer out", true, s.position},
 	}
 }
@@ -177,7 +180,7 @@ func (s *Service) answerShort(ctx context.Context, e endpoint, r micro.Request) 
 func (s *Service) answerLong(ctx context.Context, e endpoint, r micro.Request, long *pool) {
 	reply, body := r.Reply(), r.Data()
 	started := long.try(func() {
-		c := call{data: body, progress: func(what string) {
+		c := call{data: body, reply: reply, progress: func(what string) {
 			s.send(reply, nats.Header{HeaderProgress: {what}}, nil)
 		}}
 		data, refusal := s.handle(ctx, e, c)

@@ -113,6 +113,9 @@ func (f *facts) viewTarget(t *targetFacts) TargetView {
 	for _, u := range t.unmet {
 		v.Unmet = append(v.Unmet, f.viewUnmet(u))
 	}
+	if t.last != nil {
+		v.Verified = &VerifiedView{Verdict: *t.last, AgeSeconds: max(0, f.at.Sub(t.last.At).Seconds())}
+	}
 	v.Lag = f.targetLag(t, v.Collections)
 	f.targetState(&v)
 	return v
@@ -195,7 +198,7 @@ func (f *facts) viewCollection(t *targetFacts, c jetstream.CollectionStatus) Col
 	v := CollectionView{Database: c.Database, Collection: c.Collection, ID: c.ID, State: Running}
 	if c.Error != "" {
 		v.State, v.Why, v.Since = Stopped, "on the source: "+c.Error, time.Time{}
-		v.Do = "see to the source as the message says; to begin anew, delete the task and create it again"
+		v.Do = "see to the source as the message says; 'kitestream task resnapshot' copies the collection anew"
 		v.Lag = Lag{Text: string(Stopped)}
 		return v
 	}
@@ -213,7 +216,27 @@ func (f *facts) viewCollection(t *targetFacts, c jetstream.CollectionStatus) Col
 		v.State = Paused
 	}
 	v.Lag = f.collectionLag(t, c)
+	v.Snapshot = c.Snapshot
+	v.Why = copying(c.Snapshot)
 	return v
+}
+
+// copying says how far the copy of existing rows is; nothing when there is none under way.
+func copying(s *jetstream.SnapshotStatus) string {
+	if s == nil || s.Done {
+		return ""
+	}
+	text := fmt.Sprintf("existing rows are being copied: %d", s.Rows)
+	if s.Total > 0 {
+		text += fmt.Sprintf(" of about %d", s.Total)
+	}
+	if s.Rate > 0 {
+		text += fmt.Sprintf(", %.0f rows/s, %v left", s.Rate, time.Duration(s.Seconds*float64(time.Second)).Round(time.Second))
+	}
+	if s.Error != "" {
+		text += "; it waits: " + s.Error
+	}
+	return text
 }
 
 func resumeHint(task string) string { return "'kitestream task resume " + task + "'" }

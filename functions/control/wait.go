@@ -15,6 +15,7 @@ const pollEvery = 150 * time.Millisecond
 // WaitOptions say what Wait waits for.
 type WaitOptions struct {
 	Targets []string             // names of targets; none: all
+	Stopped bool                 // stopped collections are nothing to wait for, and no error
 	Notice  func(message string) // told what is waited for, when that changes; nil: nobody wants to know
 }
 
@@ -138,7 +139,7 @@ func (w *waiting) look(ctx context.Context) (*PositionAnswer, error) {
 	}
 	for _, t := range w.wanted(now) {
 		for _, s := range t.Stopped {
-			if !s.Retrying {
+			if !s.Retrying && !w.options.Stopped {
 				e := refuse(CodeStopped, "target %s: collection %s.%s is stopped: %s", t.Name, s.Database, s.Collection, s.Reason)
 				return nil, e
 			}

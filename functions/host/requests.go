@@ -27,9 +27,6 @@ func ResnapshotSubject(task string) string {
 	return requestPrefix + "bridge." + task + ".resnapshot"
 }
 
-// RepairSubject is where the task's bridge answers a bridge.RepairRequest with a RepairAnswer.
-func RepairSubject(task string) string { return requestPrefix + "bridge." + task + ".repair" }
-
 // ResnapshotRequest asks a bridge to copy the rows of a collection anew.
 type ResnapshotRequest struct {
 	Collection jetstream.QualifiedName `json:"collection"` // by the name that `task get` shows
@@ -37,12 +34,6 @@ type ResnapshotRequest struct {
 
 // ResnapshotAnswer is empty when the copy has begun.
 type ResnapshotAnswer struct {
-	Error string `json:"error,omitempty"`
-}
-
-// RepairAnswer says behind which stream sequence the rows are.
-type RepairAnswer struct {
-	Seq   uint64 `json:"seq,omitempty"`
 	Error string `json:"error,omitempty"`
 }
 

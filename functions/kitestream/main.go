@@ -22,6 +22,9 @@ const (
 	exitDone   = 0
 	exitFailed = 1 // it was tried
 	exitUsage  = 2 // nothing was tried: bad flags, a bad file, a bad environment
+
+	exitDifferent = 1 // verify: a target is not as its source
+	exitUnknown   = 3 // verify: it could not be told
 )
 
 func main() {
@@ -41,10 +44,14 @@ func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 	if err == nil {
 		return exitDone
 	}
+	var ended *outcome
+	if errors.As(err, &ended) {
+		return ended.code
+	}
 	report(errs, err)
 	var tried *failure
 	if errors.As(err, &tried) {
-		return exitFailed
+		return tried.code
 	}
 	return exitUsage
 }
@@ -55,7 +62,7 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs, RunE: needVerb,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
-	root.AddCommand(newUp(), newBridge(), newWorker(), newControl(), newTask(), newVersion())
+	root.AddCommand(newUp(), newBridge(), newWorker(), newControl(), newTask(), newVerify(), newVersion())
 	return root
 }
 
@@ -65,7 +72,10 @@ func needVerb(c *cobra.Command, _ []string) error {
 }
 
 // failure marks an error of something that was tried; all others are of usage.
-type failure struct{ err error }
+type failure struct {
+	err  error
+	code int
+}
 
 // Error is that of what failed.
 func (f *failure) Error() string { return f.err.Error() }
@@ -77,8 +87,14 @@ func failed(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &failure{err}
+	return &failure{err, exitFailed}
 }
+
+// outcome ends the program with a code when all that there is to say has been said.
+type outcome struct{ code int }
+
+// Error says what the code is.
+func (o *outcome) Error() string { return fmt.Sprintf("exit code %d", o.code) }
 
 // report tells people what went wrong and, where it is known, what to do.
 func report(w io.Writer, err error) {

@@ -183,6 +183,9 @@ func (p *printer) target(t *control.TargetView) {
 		p.row("  WHAT TO DO", t.Do)
 	}
 	p.row("  LAG", t.Text)
+	if t.Verified != nil {
+		p.row("  VERIFIED", verdict(t.Verified))
+	}
 	p.line("")
 	p.row("  COLLECTION", "STATE", "LAG", "WHY")
 	for _, c := range t.Collections {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"kitestream/functions/config"
 	"kitestream/functions/host"
@@ -21,7 +22,8 @@ func newWorker() *cobra.Command {
 	return withSettings(&cobra.Command{
 		Use: "worker", Short: "Apply events to targets",
 		Long: "Apply events to targets. Any number of these may run: they share all lanes evenly, and take over those of one\n" +
-			"that is gone. Tokens of targets are read from this process's environment and files, as the tasks say.",
+			"that is gone. Tokens of targets are read from this process's environment and files, as the tasks say. Those with\n" +
+			"KITESTREAM_SOURCE_MILVUS_URI also compare targets with their source, for 'kitestream verify' and by themselves.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := settings(config.Worker)
@@ -64,10 +66,17 @@ func (w *workerPart) Name() string { return "workers" }
 func (w *workerPart) Run(ctx context.Context, p *process.Process) error {
 	w.running.Store(true)
 	defer w.running.Store(false)
-	return host.NewLanes(host.LanesConfig{
-		NC: p.NC, JS: p.JS, Buckets: p.Buckets, Leases: p.Leases, Tasks: p.Tasks, Connect: openTarget, Holder: p.Holder,
-		Log: p.Log, Metrics: w.metrics, Apply: w.apply, Secret: w.secret,
-	}).Run(ctx)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return host.NewLanes(host.LanesConfig{
+			NC: p.NC, JS: p.JS, Buckets: p.Buckets, Leases: p.Leases, Tasks: p.Tasks, Connect: openTarget, Holder: p.Holder,
+			Log: p.Log, Metrics: w.metrics, Apply: w.apply, Secret: w.secret,
+		}).Run(ctx)
+	})
+	if p.Config.SourceMilvusURI != "" {
+		g.Go(func() error { return newVerifier(p, w).Run(ctx) })
+	}
+	return g.Wait()
 }
 
 // Ready is part of process.Part.

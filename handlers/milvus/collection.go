@@ -154,7 +154,7 @@ func targetRequest(req *milvuspb.CreateCollectionRequest) (*wanted, error) {
 		}
 	}
 	for _, p := range req.GetProperties() {
-		if taken(p.GetKey()) {
+		if TakesProperty(p.GetKey()) {
 			out.Properties = append(out.Properties, &commonpb.KeyValuePair{Key: p.GetKey(), Value: p.GetValue()})
 		}
 	}

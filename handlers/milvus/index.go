@@ -30,7 +30,7 @@ func (t *Target) CreateIndex(ctx context.Context, req *milvuspb.CreateIndexReque
 	var clash []*milvuspb.IndexDescription
 	for _, d := range have {
 		switch {
-		case sameIndex(req, d):
+		case SameIndex(req, d):
 			return t.restore(ctx, ref) // which an earlier call may not have come to
 		case inTheWay(req, d):
 			clash = append(clash, d)
@@ -133,8 +133,8 @@ func (t *Target) indexes(ctx context.Context, ref handlers.Ref) ([]*milvuspb.Ind
 	return res.GetIndexDescriptions(), unless(check(res, err), CodeNoIndex)
 }
 
-// sameIndex reports whether the index is the wanted one. It may have parameters that were not asked for: servers add some.
-func sameIndex(want *milvuspb.CreateIndexRequest, have *milvuspb.IndexDescription) bool {
+// SameIndex reports whether the index is the wanted one. It may have parameters that were not asked for: servers add some.
+func SameIndex(want *milvuspb.CreateIndexRequest, have *milvuspb.IndexDescription) bool {
 	if have.GetFieldName() != want.GetFieldName() || !isNamed(have, want.GetFieldName(), want.GetIndexName()) {
 		return false
 	}

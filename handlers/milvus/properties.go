@@ -19,8 +19,8 @@ const ttlProperty = "collection.ttl.seconds"
 // are its own affair.
 var keptProperties = []string{"replicate.", "database.force.deny.", "database.resource_groups", "collection.resource_groups"}
 
-// taken reports whether a target takes the property over.
-func taken(key string) bool {
+// TakesProperty reports whether a target takes the property over.
+func TakesProperty(key string) bool {
 	return !slices.ContainsFunc(keptProperties, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
 }
 
@@ -35,13 +35,13 @@ func changes(have, set pairs, remove []string) (pairs, []string) {
 	}
 	var outSet pairs
 	for _, p := range set {
-		if v, ok := h[p.GetKey()]; taken(p.GetKey()) && (!ok || v != p.GetValue()) {
+		if v, ok := h[p.GetKey()]; TakesProperty(p.GetKey()) && (!ok || v != p.GetValue()) {
 			outSet = append(outSet, p)
 		}
 	}
 	var outRemove []string
 	for _, key := range remove {
-		if v, ok := h[key]; taken(key) && ok && (key != ttlProperty || v != "0") {
+		if v, ok := h[key]; TakesProperty(key) && ok && (key != ttlProperty || v != "0") {
 			outRemove = append(outRemove, key)
 		}
 	}
@@ -113,8 +113,8 @@ func (t *Target) removeProperties(ctx context.Context, ref handlers.Ref, keys []
 
 // AlterDatabase sets and removes the database's properties.
 func (t *Target) AlterDatabase(ctx context.Context, req *milvuspb.AlterDatabaseRequest) error {
-	set := slices.DeleteFunc(slices.Clone(req.GetProperties()), func(p *commonpb.KeyValuePair) bool { return !taken(p.GetKey()) })
-	remove := slices.DeleteFunc(slices.Clone(req.GetDeleteKeys()), func(key string) bool { return !taken(key) })
+	set := slices.DeleteFunc(slices.Clone(req.GetProperties()), func(p *commonpb.KeyValuePair) bool { return !TakesProperty(p.GetKey()) })
+	remove := slices.DeleteFunc(slices.Clone(req.GetDeleteKeys()), func(key string) bool { return !TakesProperty(key) })
 	err := apart(set, remove, func(set pairs, remove []string) error {
 		s, err := t.service.AlterDatabase(ctx, &milvuspb.AlterDatabaseRequest{DbName: req.GetDbName(), Properties: set, DeleteKeys: remove})
 		return checkStatus(s, err)

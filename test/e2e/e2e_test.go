@@ -31,6 +31,7 @@ func TestUp(t *testing.T) {
 		tell func(*rig.Rig)
 	}{
 		{"one_target_is_down_for_a_while", targetDown},
+		{"copied_verified_and_repaired", copied},
 		{"main_flow", mainFlow},
 		{"every_type_of_value", everyType},
 		{"keys_that_the_source_gives_and_partition_keys", givenKeys},

@@ -1,0 +1,91 @@
+//go:build servers
+
+package e2e_test
+
+import (
+	"sync"
+
+	"github.com/milvus-io/milvus-sdk-go/v2/entity"
+
+	"kitestream/functions/control"
+	"kitestream/jetstream"
+	"kitestream/test/rig"
+	"kitestream/test/servers"
+)
+
+// copied: rows that there were before are copied to a target that is not to follow; a collection whose target was changed by
+// hand is found to differ, is copied anew while its source is written to, and is equal then, rows that are too many gone.
+func copied(r *rig.Rig) {
+	dst, second := servers.Target(r), servers.Target2(r)
+	r.Clean("cop_", dst, second)
+	books := r.Table("default", plain("cop_books"), 2)
+	src := r.Client(r.Source, "")
+	books.CreatePartition("old")
+	index, err := entity.NewIndexFlat(entity.L2)
+	if err != nil {
+		r.Fatal(err)
+	}
+	if err := src.CreateIndex(r.Context(), "cop_books", "vec", index, false); err != nil {
+		r.Fatal(err)
+	}
+	if err := src.LoadCollection(r.Context(), "cop_books", false); err != nil {
+		r.Fatal(err)
+	}
+	books.Upsert("", rows(0, 6000, 1)...)
+	books.Upsert("old", rows(7000, 7500, 1)...)
+	sel := []jetstream.Selection{{Database: "default", Collections: []string{"cop_*"}}}
+	r.CreateTask(jetstream.TaskSpec{Name: "copied_only", Lanes: 2, Select: sel, Snapshot: jetstream.SnapshotOnly,
+		Targets: []jetstream.TargetSpec{{Name: "t2", URI: second.URI}}})
+	r.Wait("copied_only")
+	r.Equal(second, "default", "cop_")
+	if c := r.View("copied_only").Targets[0].Collections[0]; c.Snapshot == nil || !c.Snapshot.Done || c.Snapshot.Rows != 6500 {
+		r.Errorf("task get shows %+v of the copy", c.Snapshot)
+	}
+
+	r.Create("copied", 3, sel, dst)
+	r.Wait("copied")
+	r.Equal(dst, "default", "cop_")
+	r.Ask(0, &control.VerifyAnswer{}, "verify", "copied")
+	target := r.Client(dst, "")
+	if err := target.DeleteByPks(r.Context(), "cop_books", "", ids(100, 120)); err != nil {
+		r.Fatal(err)
+	}
+	if _, err := target.Upsert(r.Context(), "cop_books", "", rows(5000, 5010, 9)...); err != nil {
+		r.Fatal(err)
+	}
+	if _, err := target.Upsert(r.Context(), "cop_books", "old", rows(90_000, 90_020, 9)...); err != nil {
+		r.Fatal(err)
+	}
+	r.Ask(1, &control.VerifyAnswer{}, "verify", "copied")
+	stop := make(chan struct{})
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		for version := int64(2); ; version++ {
+			select {
+			case <-stop:
+				return
+			default:
+				books.Upsert("", rows(version%60*100, version%60*100+50, version)...)
+				books.Delete("", ids(version%60*100+50, version%60*100+60))
+			}
+		}
+	})
+	r.Ask(0, &control.ResnapshotAnswer{}, "task", "resnapshot", "copied", "--collection", "default.cop_books")
+	r.Until("the copy has ended", func() bool {
+		s := r.View("copied").Targets[0].Collections[0].Snapshot
+		return s != nil && s.Done
+	})
+	close(stop)
+	writing.Wait()
+	r.Wait("copied")
+	r.Equal(dst, "default", "cop_")
+	r.Ask(0, &control.VerifyAnswer{}, "verify", "copied")
+	if _, err := target.Upsert(r.Context(), "cop_books", "", rows(95_000, 95_003, 9)...); err != nil {
+		r.Fatal(err)
+	}
+	if err := target.DeleteByPks(r.Context(), "cop_books", "old", ids(7000, 7002)); err != nil {
+		r.Fatal(err)
+	}
+	r.Ask(0, &control.VerifyAnswer{}, "verify", "copied", "--repair")
+	r.Equal(dst, "default", "cop_")
+}
