@@ -204,11 +204,14 @@ func (q *simQueue) message(channel string, i int) (m mq.Message, written uint64)
 	return q.h.queue[channel][i], q.h.written[channel][i]
 }
 
+// copySeeds is how many histories are tried: under the race detector they take a second each.
+const copySeeds = 40
+
 // TestCopies has tasks begin in the middle of histories, when the queue has forgotten all before, and wants the targets to
 // have in the end what the source has: with bridges killed, and API calls that fail.
 func TestCopies(t *testing.T) {
 	srv := jetstreamtest.Run(t)
-	for seed := range uint64(150) {
+	for seed := range uint64(copySeeds) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			s := copySimulation(t, srv, seed)
 			for kills := s.rng.IntN(4); kills > 0; kills-- {

@@ -495,7 +495,3 @@ func longs(name string, id int64, v []int64) *schemapb.FieldData {
 	return &schemapb.FieldData{Type: schemapb.DataType_Int64, FieldName: name, FieldId: id, Field: &schemapb.FieldData_Scalars{
 		Scalars: &schemapb.ScalarField{Data: &schemapb.ScalarField_LongData{LongData: &schemapb.LongArray{Data: v}}}}}
 }
-
-func comparePositions(a, b mq.Position) int {
-	return cmp.Compare(must(strconv.Atoi(string(a))), must(strconv.Atoi(string(b))))
-}

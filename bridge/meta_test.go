@@ -1,7 +1,9 @@
 package bridge_test
 
 import (
+	"cmp"
 	"context"
+	"strconv"
 	"sync"
 
 	"kitestream/bridge/catalog"
@@ -76,4 +78,8 @@ func (m *simMeta) Changed() <-chan struct{} {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.changed
+}
+
+func comparePositions(a, b mq.Position) int {
+	return cmp.Compare(must(strconv.Atoi(string(a))), must(strconv.Atoi(string(b))))
 }

@@ -66,6 +66,8 @@ func (d dialect) among(keys []Key) string {
 
 // quoted writes a string as Milvus, which reads it with Go's strconv.Unquote, and Milvus Lite, which knows no escapes but
 // these, both read it back.
+//
+//nolint:gochecknoglobals // made once; it never changes
 var quoted = strings.NewReplacer(`"`, `\"`, `\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
 
 // literal is a key as an expression has it. A Milvus takes a minus for an operator, so that the least of all numbers has to

@@ -34,7 +34,7 @@ func (col *Collection) ask(ctx context.Context, q question) ([]*schemapb.FieldDa
 	req := &milvuspb.QueryRequest{
 		DbName: col.Database, CollectionName: col.Name, Expr: q.expr, OutputFields: q.fields,
 		// A Milvus waits for a customised guarantee only, where a strong one would have it wait for the next tick.
-		ConsistencyLevel: commonpb.ConsistencyLevel_Customized, GuaranteeTimestamp: q.guarantee,
+		ConsistencyLevel: commonpb.ConsistencyLevel_Customized, GuaranteeTimestamp: q.guarantee, //nolint:misspell // Milvus's name
 	}
 	if q.guarantee == 0 {
 		req.ConsistencyLevel, req.GuaranteeTimestamp = commonpb.ConsistencyLevel_Eventually, 1

@@ -74,7 +74,7 @@ func (w *world) written(name string, n int) *rows.Rows {
 		w.t.Fatal(err)
 	}
 	defer r.Close()
-	all := rows.Part{}
+	var all rows.Part
 	var parts []rows.Part
 	for found := 0; found < n; found += len(all.Index) {
 		all = rows.Part{}

@@ -79,7 +79,7 @@ func (c *comparison) step(ctx context.Context, partition string, a, b *cursor) (
 	if err != nil || !inA && !inB {
 		return false, err
 	}
-	order := 0
+	var order int
 	switch {
 	case !inB:
 		order = -1

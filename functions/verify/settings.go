@@ -267,7 +267,7 @@ func (c *comparison) propertyDifferences(src, dst settings) []Difference {
 	s, d := asMap(src.d.GetProperties()), asMap(dst.d.GetProperties())
 	var out []Difference
 	for _, key := range union(s, d) {
-		if s[key] != d[key] && !(s[key] == "" && d[key] == "0") { // what can't be removed there is made of no effect
+		if s[key] != d[key] && (s[key] != "" || d[key] != "0") { // what can't be removed there is made of no effect
 			out = append(out, Difference{Kind: OfProperty, Name: key, Source: s[key], Target: d[key]})
 		}
 	}

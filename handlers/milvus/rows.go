@@ -98,6 +98,7 @@ func (s *shape) inKeys(keys rows.Keys) string {
 	return b.String()
 }
 
+//nolint:gochecknoglobals // made once; it never changes
 var quoted = strings.NewReplacer(`"`, `\"`, `\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
 
 // literal writes key i as expressions have it.
