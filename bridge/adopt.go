@@ -237,7 +237,7 @@ func (s *sequencer) readopt(ctx context.Context, v *catalog.View, was *ledgerCol
 	if !s.task.Selects(was.Database, was.Name) {
 		return fmt.Errorf("the task does not select %s any more", was.qualified())
 	}
-	s.forgetUnmade(was)
+	s.forget(was)
 	wait, err := s.adopt(ctx, v, seen)
 	if wait != "" {
 		err = errors.New(wait)
@@ -279,6 +279,10 @@ func (s *sequencer) named(n jetstream.QualifiedName) *ledgerCollection {
 var errNoAPI = errors.New("the bridge does not know the source's API: set KITESTREAM_SOURCE_MILVUS_URI for the bridges")
 
 // over reports whether nothing more of the collection is published: it is stopped, or copied and not to be followed.
-func (s *sequencer) over(col *ledgerCollection) bool {
-	return col.Stopped != "" || s.task.Snapshot == jetstream.SnapshotOnly && col.Copy != nil && col.Copy.Done
+func (s *sequencer) over(col *ledgerCollection) bool { return col.Stopped != "" || s.parted(col) }
+
+// parted reports whether the collection has been copied and is not to be followed: what becomes of it on the source, its drop
+// too, is none of the targets' business any more.
+func (s *sequencer) parted(col *ledgerCollection) bool {
+	return s.task.Snapshot == jetstream.SnapshotOnly && col.Copy != nil && col.Copy.Done
 }

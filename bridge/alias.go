@@ -14,6 +14,9 @@ import (
 // dropAliases publishes the drop of aliases that are gone, or that name now what the task does not follow.
 func (s *sequencer) dropAliases(ctx context.Context, v *catalog.View) (int, error) {
 	for _, key := range s.ledger.sortedAliases() {
+		if col := s.ledger.collections[s.ledger.aliases[key]]; col != nil && s.parted(col) {
+			continue
+		}
 		a := v.Aliases[key]
 		gone := v.AliasGone(key) || a != nil && a.State != catalog.Created
 		if gone || a != nil && a.CollectionID != s.ledger.aliases[key] && s.follows(a.CollectionID) == nil && !s.expects(v, a.CollectionID) {

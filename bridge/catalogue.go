@@ -79,6 +79,8 @@ func (s *sequencer) goneCollections(ctx context.Context, v *catalog.View) (waiti
 		col := s.ledger.collections[id]
 		switch {
 		case col.Unmade || !dropped(v, id):
+		case s.parted(col):
+			s.forget(col)
 		case s.over(col):
 			if err := s.publishDropCollection(ctx, col, s.now()); err != nil {
 				return 0, err
@@ -93,6 +95,9 @@ func (s *sequencer) goneCollections(ctx context.Context, v *catalog.View) (waiti
 // goneDatabases publishes the drop of databases that etcd no longer has. It returns how many have to wait for the drop
 // of their collections, which the channels tell.
 func (s *sequencer) goneDatabases(ctx context.Context, v *catalog.View) (waiting int, err error) {
+	if s.task.Snapshot == jetstream.SnapshotOnly {
+		return 0, nil
+	}
 	for _, id := range slices.Sorted(maps.Keys(s.ledger.databases)) {
 		if id == defaultDatabaseID || !v.DatabaseGone(id) && (v.Databases[id] == nil || v.Databases[id].State == catalog.Created) {
 			continue

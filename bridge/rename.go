@@ -32,7 +32,7 @@ func (e *takenError) Error() string {
 func (s *sequencer) renames(ctx context.Context, v *catalog.View) (waiting int, err error) {
 	for _, id := range slices.Sorted(s.collectionIDs()) {
 		col := s.ledger.collections[id]
-		if col.Unmade || dropped(v, id) {
+		if col.Unmade || s.parted(col) || dropped(v, id) {
 			continue
 		}
 		wait, err := s.rename(ctx, v, col, 0, nil)

@@ -149,8 +149,8 @@ func (s *sequencer) dropCollection(ctx context.Context, c *channel, ch *change) 
 	if col == nil {
 		return "", nil // not followed, or published when another channel came to it
 	}
-	if col.Unmade {
-		s.forgetUnmade(col)
+	if col.Unmade || s.parted(col) {
+		s.forget(col)
 		return "", nil
 	}
 	if !s.allReached(col, ch.ts) {
@@ -166,7 +166,7 @@ func (s *sequencer) dropPartition(ctx context.Context, c *channel, ch *change) (
 		return "", s.parkChange(ctx, c, ch, codeUnreadable, err)
 	}
 	col := s.ledger.collections[m.GetCollectionID()]
-	if col == nil || col.Partitions[m.GetPartitionID()] == "" {
+	if col == nil || col.Partitions[m.GetPartitionID()] == "" || s.parted(col) {
 		return "", nil
 	}
 	if !s.allReached(col, ch.ts) {

@@ -21,6 +21,9 @@ import (
 // Where no time is known, its own message has to come, unless nothing of it is published any more.
 func (s *sequencer) succeed(ctx context.Context, old *ledgerCollection, ts uint64) (wait string, err error) {
 	switch {
+	case s.parted(old):
+		s.forget(old)
+		return "", nil
 	case s.over(old):
 		return "", s.publishDropCollection(ctx, old, max(ts, s.now()))
 	case ts == 0:

@@ -57,7 +57,7 @@ func (s *sequencer) waits(what, why string) {
 
 func (s *sequencer) followUnmade(v *catalog.View, col *ledgerCollection) {
 	if dropped(v, col.ID) {
-		s.forgetUnmade(col)
+		s.forget(col)
 		return
 	}
 	if n, db := nameOf(v, col.ID); db != nil && n != col.qualified() {
@@ -67,8 +67,10 @@ func (s *sequencer) followUnmade(v *catalog.View, col *ledgerCollection) {
 	}
 }
 
-func (s *sequencer) forgetUnmade(col *ledgerCollection) {
+// forget takes a collection out of the ledger of which the targets are to hear nothing more.
+func (s *sequencer) forget(col *ledgerCollection) {
 	delete(s.ledger.collections, col.ID)
+	maps.DeleteFunc(s.ledger.aliases, func(_ catalog.AliasKey, id int64) bool { return id == col.ID })
 	s.stale = true
 	s.progress.dirty()
 }
