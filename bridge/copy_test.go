@@ -204,8 +204,8 @@ func (q *simQueue) message(channel string, i int) (m mq.Message, written uint64)
 	return q.h.queue[channel][i], q.h.written[channel][i]
 }
 
-// copySeeds is how many histories are tried: under the race detector they take a second each.
-const copySeeds = 40
+// copySeeds is how many histories are tried: under the race detector they take seconds each.
+const copySeeds = 25
 
 // TestCopies has tasks begin in the middle of histories, when the queue has forgotten all before, and wants the targets to
 // have in the end what the source has: with bridges killed, and API calls that fail.
