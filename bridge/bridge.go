@@ -181,6 +181,7 @@ func (b *Bridge) restore(ctx context.Context, saved *saver, pub *jetstream.Publi
 	}
 	b.progress.dirty()
 	s.stale = true
+	s.countCopies()
 	for ch, at := range resumes {
 		c, err := b.restoreChannel(ctx, ch, at)
 		if err != nil {

@@ -80,6 +80,9 @@ func (s *sequencer) copies(ctx context.Context) (moved bool, err error) {
 		}
 		break
 	}
+	if s.toCopy == 0 && len(s.runs) == 0 { // every turn comes by here
+		return moved, nil
+	}
 	for _, id := range slices.Sorted(maps.Keys(s.ledger.collections)) {
 		col := s.ledger.collections[id]
 		if col.Stopped != "" || !col.copying() && s.runs[id] == nil {
@@ -109,6 +112,7 @@ func (s *sequencer) countCopies() {
 			n++
 		}
 	}
+	s.toCopy = n
 	s.progress.copying(n)
 	s.metrics.copying.WithLabelValues(s.task.Name).Set(float64(n))
 }
@@ -118,12 +122,19 @@ func (s *sequencer) endRun(id int64, why error) {
 	if run := s.runs[id]; run != nil {
 		delete(s.runs, id)
 		delete(s.blocked, blockedCopy(id))
-		for _, r := range run.open {
-			if r.done != nil {
-				r.done(0, why)
-			}
+		run.giveUp(why)
+	}
+}
+
+// giveUp lets go of all readings that are open; who waits for one is told why.
+func (run *copyRun) giveUp(why error) {
+	for _, r := range run.open {
+		if r.done != nil {
+			r.done(0, why)
 		}
 	}
+	run.open = nil
+	clear(run.touched)
 }
 
 func blockedCopy(id int64) string { return fmt.Sprintf("copy of collection %d", id) }
@@ -156,23 +167,29 @@ func (s *sequencer) copy(ctx context.Context, col *ledgerCollection) (moved bool
 	for len(run.open) > 0 && run.open[0].answered {
 		r := run.open[0]
 		if r.err != nil {
-			s.failed(col, run, r)
+			s.failed(col, run, r.err)
 			break
 		}
 		if !s.allReached(col, r.high+1) {
 			break
 		}
-		if err := s.publishReading(ctx, col, run, r); err != nil {
+		published, err := s.publishReading(ctx, col, run, r)
+		if err != nil {
 			return moved, err
+		}
+		if !published {
+			break
 		}
 		run.open, moved = run.open[1:], true
 	}
-	run.forget()
+	if moved {
+		run.forget()
+	}
 	if col.Stopped != "" {
 		return true, nil
 	}
 	if len(run.touched) > copyKeys {
-		s.failed(col, run, &reading{err: errTooManyKeys})
+		s.failed(col, run, errTooManyKeys)
 	}
 	s.askMore(col, run)
 	if !run.ended || len(run.open) > 0 {
@@ -197,18 +214,12 @@ func (s *sequencer) caughtUp(col *ledgerCollection) bool {
 }
 
 // failed has all that is open of the copy asked for again, after a while; a repair is told.
-func (s *sequencer) failed(col *ledgerCollection, run *copyRun, r *reading) {
-	run.waits, run.retry = r.err.Error(), time.Now().Add(copyRetry)
-	s.blocked[blockedCopy(col.ID)] = fmt.Sprintf("copy of %s: %v", col.qualified(), r.err)
-	s.log.Warn("existing rows could not be read; they are asked for again", keyCollection, col.qualified(), keyError, r.err)
+func (s *sequencer) failed(col *ledgerCollection, run *copyRun, why error) {
+	run.waits, run.retry = why.Error(), time.Now().Add(copyRetry)
+	s.blocked[blockedCopy(col.ID)] = fmt.Sprintf("copy of %s: %v", col.qualified(), why)
+	s.log.Warn("existing rows could not be read; they are asked for again", keyCollection, col.qualified(), keyError, why)
 	s.stale = true
-	for _, r := range run.open {
-		if r.done != nil {
-			r.done(0, r.err)
-		}
-	}
-	run.open = nil
-	clear(run.touched)
+	run.giveUp(why)
 	s.rewindRun(col, run)
 }
 
@@ -218,9 +229,7 @@ func (run *copyRun) forget() {
 	for _, r := range run.open {
 		low = min(low, r.low)
 	}
-	if len(run.touched) > 0 {
-		maps.DeleteFunc(run.touched, func(_ touched, ts uint64) bool { return ts <= low })
-	}
+	maps.DeleteFunc(run.touched, func(_ touched, ts uint64) bool { return ts <= low })
 }
 
 // touched is a key that a live change named, in one partition or in all of them.
@@ -331,8 +340,7 @@ func (s *sequencer) pageRows() int {
 
 // finishCopy ends a copy of which everything is published.
 func (s *sequencer) finishCopy(ctx context.Context, col *ledgerCollection) error {
-	delete(s.runs, col.ID)
-	delete(s.blocked, blockedCopy(col.ID))
+	s.endRun(col.ID, nil)
 	s.log.Info("existing rows copied", keyCollection, col.qualified(), "rows", col.Copy.Rows, "snapshot", col.Copy.N)
 	s.lookAgain()
 	return s.publishSchema(ctx, &jetstream.Event{

@@ -44,7 +44,7 @@ func (h *history) set(c *simCollection, k rowKey, value int64) {
 // rowsAt are a partition's rows at a time, by key.
 func (s *simScan) rowsAt(partition string, ts uint64) map[int64]int64 {
 	out := map[int64]int64{}
-	p := s.partition(partition)
+	p := s.open[partition]
 	for _, ch := range s.c.log {
 		switch {
 		case p == nil || ch.ts > ts || ch.ts < p.created || ch.key.partition != partition:
@@ -88,35 +88,48 @@ func (a *simAPI) Collection(_ context.Context, database, name string) (bridge.So
 	now := a.meta.time()
 	for _, c := range a.h.cols {
 		if n := c.names.at(now); c.created <= now && (c.dropped == 0 || c.dropped > now) && n.db.name == database && n.name == name {
-			return &simScan{a, c}, a.fails()
+			open := &simScan{a: a, c: c, open: map[string]*simPartition{}}
+			for _, p := range c.partitionsAt(now) {
+				open.open[p.name] = p
+			}
+			return open, a.fails()
 		}
 	}
 	return nil, scan.ErrNoCollection
 }
 
 type simScan struct {
-	a *simAPI
-	c *simCollection
+	a    *simAPI
+	c    *simCollection
+	open map[string]*simPartition // the partitions when it was asked for
+}
+
+// partitionsAt are the partitions that there are at a time.
+func (c *simCollection) partitionsAt(now uint64) (out []*simPartition) {
+	for _, p := range c.every {
+		if p.created <= now && (p.dropped == 0 || p.dropped > now) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// same says whether a name still names the partition that it did.
+func (s *simScan) same(partition string) error {
+	now := s.a.meta.time()
+	if !slices.Contains(s.c.partitionsAt(now), s.open[partition]) || s.c.dropped != 0 && s.c.dropped <= now {
+		return scan.ErrRecreated
+	}
+	return s.a.fails()
 }
 
 func (s *simScan) Identity() int64 { return s.c.id }
 
 func (s *simScan) PartitionID(name string) int64 {
-	if p := s.partition(name); p != nil {
+	if p := s.open[name]; p != nil {
 		return p.id
 	}
 	return 0
-}
-
-// partition is the one of that name that there is now, or nil.
-func (s *simScan) partition(name string) *simPartition {
-	now := s.a.meta.time()
-	for _, p := range s.c.every {
-		if p.name == name && p.created <= now && (p.dropped == 0 || p.dropped > now) {
-			return p
-		}
-	}
-	return nil
 }
 
 func (s *simScan) Load(context.Context) error    { return nil }
@@ -149,7 +162,7 @@ func (s *simScan) Read(_ context.Context, p scan.Page) (*scan.Rows, error) {
 	const page = 7
 	r := s.rows(pks[:min(page, len(pks))], all, ts)
 	r.Done = len(pks) <= page
-	return r, s.a.fails()
+	return r, s.same(p.Partition)
 }
 
 func (s *simScan) Lookup(_ context.Context, partition string, keys []scan.Key, guarantee uint64) (*scan.Rows, error) {
@@ -164,7 +177,7 @@ func (s *simScan) Lookup(_ context.Context, partition string, keys []scan.Key, g
 	slices.Sort(pks)
 	r := s.rows(pks, all, ts)
 	r.Done = true
-	return r, s.a.fails()
+	return r, s.same(partition)
 }
 
 func (s *simScan) rows(pks []int64, all map[int64]int64, ts uint64) *scan.Rows {

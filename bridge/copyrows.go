@@ -21,25 +21,31 @@ var (
 	errTooManyKeys      = errors.New("the source changes faster than the bridge reads")
 )
 
-// publishReading publishes what a reading found, less what live changes have gone beyond, and notes how far the copy is.
-func (s *sequencer) publishReading(ctx context.Context, col *ledgerCollection, run *copyRun, r *reading) error {
+// publishReading publishes what a reading found, less what live changes have gone beyond, and notes how far the copy is. It
+// reports false when that has to be tried again: etcd has to tell of a field, or the collection is stopped.
+func (s *sequencer) publishReading(ctx context.Context, col *ledgerCollection, run *copyRun, r *reading) (published bool, err error) {
 	run.waits = ""
 	delete(s.blocked, blockedCopy(col.ID))
 	if r.release {
 		run.released = true
-		return nil
+		return true, nil
 	}
 	if r.count {
 		run.all = r.all + col.Copy.Rows
 	}
 	if col.Keyed || r.partition.name == defaultPartition || col.Partitions[r.partition.id] != "" { // else it has been dropped
-		if err := s.publishCopied(ctx, col, run, r); err != nil || col.Stopped != "" {
-			return err
+		become, err := s.publishCopied(ctx, col, run, r)
+		if become == waits {
+			run.waits = "the source's etcd has to tell of a new field"
+			s.blocked[blockedCopy(col.ID)] = fmt.Sprintf("copy of %s: %s", col.qualified(), run.waits)
+		}
+		if err != nil || become == waits || col.Stopped != "" {
+			return false, err
 		}
 	}
 	if r.keys != nil {
 		s.pub.Mark(func(seq uint64) { r.done(seq, nil) })
-		return nil
+		return true, nil
 	}
 	c := *col.Copy
 	c.Place, c.Rows = r.behind(), c.Rows+int64(r.rows.N)
@@ -48,7 +54,7 @@ func (s *sequencer) publishReading(ctx context.Context, col *ledgerCollection, r
 	col.Copy = &c
 	s.progress.dirty()
 	s.stale = true
-	return nil
+	return true, nil
 }
 
 // copied is a reading's rows on their way to the stream.
@@ -60,34 +66,33 @@ type copied struct {
 }
 
 // publishCopied publishes a reading's rows to their lanes: of a page that prunes, first which keys there are.
-func (s *sequencer) publishCopied(ctx context.Context, col *ledgerCollection, run *copyRun, r *reading) error {
+func (s *sequencer) publishCopied(ctx context.Context, col *ledgerCollection, run *copyRun, r *reading) (succession, error) {
 	s.copied++
 	b, err := copyBatch(col, r)
 	if err != nil {
 		s.stop(col, fmt.Errorf("existing rows of %s can't be published: %w", col.qualified(), err))
-		return nil
+		return outlived, nil
 	}
 	become, err := s.ensureFields(ctx, col, b.insert.Rows.Fields())
 	if err != nil || become != succeeds {
-		return err
+		return become, err
 	}
 	cp := copied{col: col, r: r, n: s.copied, keys: b.keys}
 	if r.keys != nil {
-		if err := s.publishGone(ctx, cp, run); err != nil {
-			return err
-		}
+		err = s.publishGone(ctx, cp, run)
 	} else if col.Copy.Prune {
-		if err := s.publishPrunes(ctx, cp, run); err != nil {
-			return err
-		}
+		err = s.publishPrunes(ctx, cp, run)
+	}
+	if err != nil {
+		return succeeds, err
 	}
 	for lane, idx := range b.keys.Lanes(s.task.Lanes) {
 		idx = slices.DeleteFunc(idx, func(i int) bool { return run.newer(r.partition.id, b.keys.At(i)) > r.low })
 		if err := s.publishFitting(ctx, cp, &b, lane, idx); err != nil {
-			return err
+			return succeeds, err
 		}
 	}
-	return nil
+	return succeeds, nil
 }
 
 // copyBatch makes of rows that were read what a message of the queue would have brought.
@@ -112,7 +117,7 @@ func copyBatch(col *ledgerCollection, r *reading) (batch, error) {
 	return b, nil
 }
 
-// event is an event of the copy, the i-th of its lane in its reading. A bridge that reads the same rows again reads them as they
+// copyEvent is an event of the copy, the i-th of its lane in its reading. A bridge that reads the same rows again reads them as they
 // are then: its events are others, and have the bridge's epoch in their ids.
 func (s *sequencer) copyEvent(cp copied, kind jetstream.Kind, lane, i int) *jetstream.Event {
 	e := &jetstream.Event{
@@ -203,13 +208,8 @@ func (s *sequencer) publishPrunes(ctx context.Context, cp copied, run *copyRun) 
 	}
 	slices.SortFunc(keep, scan.Key.Compare)
 	p.keep = slices.Compact(keep)
-	for lane := range s.task.Lanes {
-		n := 0
-		if err := s.publishPrune(ctx, cp, lane, p, &n); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := s.publishPrune(ctx, cp, p, 0)
+	return err
 }
 
 // pruning is a range of keys and those of it that stay, in their order.
@@ -218,27 +218,35 @@ type pruning struct {
 	keep         []scan.Key
 }
 
-// publishPrune publishes one lane's part, in as many events as fit the server.
-func (s *sequencer) publishPrune(ctx context.Context, cp copied, lane int, p pruning, n *int) error {
-	body := jetstream.PruneBody{Lanes: s.task.Lanes, After: rowKeyOrNil(p.after), Until: rowKeyOrNil(p.until)}
+// publishPrune publishes the range for every lane, the n-th of the reading, in parts if it does not fit the server. It returns the
+// number of the next.
+func (s *sequencer) publishPrune(ctx context.Context, cp copied, p pruning, n int) (next int, err error) {
 	var all rows.Keys
 	for _, k := range p.keep {
 		all = appendKey(all, k)
 	}
-	body.Keys = all.Take(all.Lanes(s.task.Lanes)[lane])
-	raw, err := body.Encode()
-	if err != nil {
-		return err
+	bodies := make([][]byte, s.task.Lanes)
+	for lane, idx := range all.Lanes(s.task.Lanes) {
+		body := jetstream.PruneBody{Lanes: s.task.Lanes, After: rowKeyOrNil(p.after), Until: rowKeyOrNil(p.until), Keys: all.Take(idx)}
+		if bodies[lane], err = body.Encode(); err != nil {
+			return n, err
+		}
+		if half := len(p.keep) / 2; half > 0 && len(bodies[lane]) > s.pub.MaxBody() {
+			first, rest := p, p
+			first.keep, first.until = p.keep[:half], p.keep[half-1]
+			rest.keep, rest.after = p.keep[half:], p.keep[half-1]
+			if n, err = s.publishPrune(ctx, cp, first, n); err != nil {
+				return n, err
+			}
+			return s.publishPrune(ctx, cp, rest, n)
+		}
 	}
-	if len(raw) > s.pub.MaxBody() && len(p.keep) > 1 {
-		half := len(p.keep) / 2
-		first, rest := p, p
-		first.keep, first.until = p.keep[:half], p.keep[half-1]
-		rest.keep, rest.after = p.keep[half:], p.keep[half-1]
-		return errors.Join(s.publishPrune(ctx, cp, lane, first, n), s.publishPrune(ctx, cp, lane, rest, n))
+	for lane, body := range bodies {
+		e := s.copyEvent(cp, jetstream.Prune, lane, n)
+		e.Body = body
+		if err := s.pub.Publish(ctx, e); err != nil {
+			return n, err
+		}
 	}
-	e := s.copyEvent(cp, jetstream.Prune, lane, *n)
-	*n++
-	e.Body = raw
-	return s.pub.Publish(ctx, e)
+	return n + 1, nil
 }

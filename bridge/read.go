@@ -17,7 +17,8 @@ type SourceAPI interface {
 	Collection(ctx context.Context, database, name string) (SourceCollection, error)
 }
 
-// SourceCollection is a collection as copies read it; see scan.Collection.
+// SourceCollection is a collection as copies read it; see scan.Collection. What it reads is of the collection, and of the partition,
+// that had the names when it was asked for: if they name others by the time of the answer, the error is scan.ErrRecreated.
 type SourceCollection interface {
 	Identity() int64
 	// PartitionID is the id of the partition of that name, or 0.
@@ -81,20 +82,19 @@ type copyPartition struct {
 	name string
 }
 
-// errMoved says that a name named another collection before or after it was read.
-var errMoved = errors.New("the source gave its name to another collection meanwhile")
+// errMoved says that a name names something else by now.
+var errMoved = errors.New("the source has given the name to another one")
 
 // answer asks the source. name is what the source calls the collection now, as far as is known.
 func (r *reading) answer(ctx context.Context, api SourceAPI, database, name string) error {
-	col, err := sameCollection(ctx, api, database, name, r.collection)
-	if err != nil {
+	col, err := api.Collection(ctx, database, name)
+	switch {
+	case err != nil:
 		return err
-	}
-	if r.release {
+	case col.Identity() != r.collection, r.partition.name != "" && col.PartitionID(r.partition.name) != r.partition.id:
+		return fmt.Errorf("read %s.%s, partition %q: %w", database, name, r.partition.name, errMoved)
+	case r.release:
 		return col.Release(ctx)
-	}
-	if r.partition.name != "" && col.PartitionID(r.partition.name) != r.partition.id {
-		return fmt.Errorf("read partition %s of %s.%s: %w", r.partition.name, database, name, errMoved)
 	}
 	r.page.Partition, r.page.Guarantee = r.partition.name, r.low
 	ask := func() error {
@@ -120,24 +120,8 @@ func (r *reading) answer(ctx context.Context, api SourceAPI, database, name stri
 			return err
 		}
 	}
-	if again, err := sameCollection(ctx, api, database, name, r.collection); err != nil {
-		return err
-	} else if r.partition.name != "" && again.PartitionID(r.partition.name) != r.partition.id {
-		return fmt.Errorf("read partition %s of %s.%s: %w", r.partition.name, database, name, errMoved)
-	}
 	r.high, err = api.Now(ctx)
 	return err
-}
-
-func sameCollection(ctx context.Context, api SourceAPI, database, name string, id int64) (SourceCollection, error) {
-	col, err := api.Collection(ctx, database, name)
-	if err != nil {
-		return nil, err
-	}
-	if col.Identity() != id {
-		return nil, fmt.Errorf("read %s.%s: %w", database, name, errMoved)
-	}
-	return col, nil
 }
 
 // readTimeout bounds one question; a collection that is loaded for it may take longer.

@@ -72,6 +72,7 @@ type sequencer struct {
 	reads   int // questions to the API that are open
 	copied  int // readings published by this bridge
 	runs    map[int64]*copyRun
+	toCopy  int // collections of which existing rows are still to come, as last counted
 	orders  chan order
 
 	settled  map[int64]*catalog.Collection // what of the catalogue has been published in whole
