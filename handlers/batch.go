@@ -167,7 +167,7 @@ func (b *batch) flush(ctx context.Context, which concern) error {
 func (h *Handlers) send(ctx context.Context, ref Ref, f *fold) error {
 	deletes, ctxD := errgroup.WithContext(ctx)
 	for _, d := range f.deletions() {
-		for _, keys := range h.cutKeys(d.keys) {
+		for _, keys := range h.o.cutKeys(d.keys) {
 			deletes.Go(func() error { return h.remove(ctxD, ref, d.partition, keys) })
 		}
 	}

@@ -24,8 +24,8 @@ func prune(t RowWriter, o Options) definition {
 			return err
 		}
 		gone := beside.Take(beside.Lanes(body.Lanes)[e.Lane])
-		for from := 0; from < gone.Len(); from += o.MaxRows {
-			if err := t.Delete(ctx, refOf(e), e.Partition, slice(gone, from, min(gone.Len(), from+o.MaxRows))); err != nil {
+		for _, keys := range o.cutKeys(gone) {
+			if err := t.Delete(ctx, refOf(e), e.Partition, keys); err != nil {
 				return err
 			}
 		}

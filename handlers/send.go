@@ -117,7 +117,7 @@ func (h *Handlers) cut(u upsertion) [][]rowRef {
 const keyBytes = 20
 
 // cutKeys divides keys into runs that are each fit for one call.
-func (h *Handlers) cutKeys(keys rows.Keys) []rows.Keys {
+func (o Options) cutKeys(keys rows.Keys) []rows.Keys {
 	var out []rows.Keys
 	from, size := 0, 0
 	for i := range keys.Len() {
@@ -125,7 +125,7 @@ func (h *Handlers) cutKeys(keys rows.Keys) []rows.Keys {
 		if keys.Strings != nil {
 			b += len(keys.Strings[i])
 		}
-		if i > from && (i-from == h.o.MaxRows || size+b > h.o.MaxBytes) {
+		if i > from && (i-from == o.MaxRows || size+b > o.MaxBytes) {
 			out = append(out, slice(keys, from, i))
 			from, size = i, 0
 		}

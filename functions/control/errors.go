@@ -91,6 +91,13 @@ func refuse(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...), Do: code.Do()}
 }
 
+// invalidField refuses one field of a request.
+func invalidField(field, format string, args ...any) *Error {
+	e := refuse(CodeInvalid, format, args...)
+	e.Field = field
+	return e
+}
+
 // invalid makes one Error of all the problems that a validation joined.
 func invalid(err error) *Error {
 	var problems []Problem

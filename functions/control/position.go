@@ -57,9 +57,7 @@ func (s *Service) position(ctx context.Context, c call) (any, error) {
 func (r PositionRequest) timeout() (time.Duration, error) {
 	d := time.Duration(r.TimeoutMS) * time.Millisecond
 	if r.TimeoutMS < 0 || r.TimeoutMS > syncMost.Milliseconds() {
-		e := refuse(CodeInvalid, "timeout_ms: %d is not between 0 and %d", r.TimeoutMS, syncMost.Milliseconds())
-		e.Field = "timeout_ms"
-		return 0, e
+		return 0, invalidField("timeout_ms", "timeout_ms: %d is not between 0 and %d", r.TimeoutMS, syncMost.Milliseconds())
 	}
 	if d == 0 {
 		d = syncDefault
@@ -131,12 +129,19 @@ func (s *Service) askBridge(ctx context.Context, t *jetstream.Task, say func(str
 func sooner(limit time.Duration) time.Duration { return limit - min(time.Second, limit/10) }
 
 func (s *Service) requestSync(ctx context.Context, task string, limit time.Duration) error {
-	m, err := s.cfg.NC.RequestWithContext(ctx, host.SyncSubject(task), encode(host.SyncRequest{TimeoutMS: limit.Milliseconds()}))
+	err := s.requestBridge(ctx, task, host.SyncSubject(task), host.SyncRequest{TimeoutMS: limit.Milliseconds()})
+	if errors.Is(err, context.DeadlineExceeded) {
+		return refuse(CodeTimeout, "the bridge of task %s did not bring all that its source holds onto the stream in time", task)
+	}
+	return err
+}
+
+// requestBridge has the task's bridge do something of which only the failure is told. That it did not in time is ctx's error.
+func (s *Service) requestBridge(ctx context.Context, task, subject string, req any) error {
+	m, err := s.cfg.NC.RequestWithContext(ctx, subject, encode(req))
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
 		return refuse(CodeNoBridge, "the bridge of task %s does not answer yet", task)
-	case errors.Is(err, context.DeadlineExceeded):
-		return refuse(CodeTimeout, "the bridge of task %s did not bring all that its source holds onto the stream in time", task)
 	case err != nil:
 		return fmt.Errorf("ask the bridge of task %s: %w", task, err)
 	}

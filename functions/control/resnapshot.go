@@ -2,11 +2,7 @@ package control
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-
-	"github.com/nats-io/nats.go"
 
 	"kitestream/functions/host"
 	"kitestream/jetstream"
@@ -34,42 +30,24 @@ func (s *Service) resnapshot(ctx context.Context, c call) (any, error) {
 	if err := decode(c.data, &r); err != nil {
 		return nil, err
 	}
-	names, err := VerifyRequest{Collections: r.Collections}.check()
+	names, err := collectionNames(r.Collections)
 	if err != nil {
 		return nil, err
 	}
 	if len(names) == 0 {
-		e := refuse(CodeInvalid, "collections: there is none; name what is to be copied anew as DATABASE.COLLECTION")
-		e.Field = "collections"
-		return nil, e
+		return nil, invalidField("collections", "collections: there is none; name what is to be copied anew as DATABASE.COLLECTION")
 	}
 	if _, err := s.task(ctx, r.Name); err != nil {
 		return nil, err
 	}
 	for _, n := range names {
-		if err := s.askResnapshot(ctx, r.Name, n); err != nil {
+		err := s.requestBridge(ctx, r.Name, host.ResnapshotSubject(r.Name), host.ResnapshotRequest{Collection: n})
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = refuse(CodeTimeout, "the bridge of task %s did not begin to copy %s in time", r.Name, n)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
 	return ResnapshotAnswer{Name: r.Name, Collections: names}, nil
-}
-
-func (s *Service) askResnapshot(ctx context.Context, task string, n jetstream.QualifiedName) error {
-	m, err := s.cfg.NC.RequestWithContext(ctx, host.ResnapshotSubject(task), encode(host.ResnapshotRequest{Collection: n}))
-	switch {
-	case errors.Is(err, nats.ErrNoResponders):
-		return refuse(CodeNoBridge, "the bridge of task %s does not answer yet", task)
-	case errors.Is(err, context.DeadlineExceeded):
-		return refuse(CodeTimeout, "the bridge of task %s did not begin to copy %s in time", task, n)
-	case err != nil:
-		return fmt.Errorf("ask the bridge of task %s: %w", task, err)
-	}
-	var answer host.ResnapshotAnswer
-	if err := json.Unmarshal(m.Data, &answer); err != nil {
-		return fmt.Errorf("read the answer of the bridge of task %s: %w", task, err)
-	}
-	if answer.Error != "" {
-		return refuse(CodeSource, "the bridge of task %s: %s", task, answer.Error)
-	}
-	return nil
 }

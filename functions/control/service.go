@@ -260,9 +260,7 @@ func decode(data []byte, to any) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	if err := d.Decode(to); err != nil {
-		e := refuse(CodeInvalid, "request can't be read: %v", err)
-		e.Field = fieldOf(err)
-		return e
+		return invalidField(fieldOf(err), "request can't be read: %v", err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return refuse(CodeInvalid, "request has something after the JSON object")

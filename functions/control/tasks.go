@@ -137,9 +137,7 @@ func (s *Service) named(ctx context.Context, c call) (*jetstream.Task, error) {
 
 func (s *Service) task(ctx context.Context, name string) (*jetstream.Task, error) {
 	if name == "" {
-		e := refuse(CodeInvalid, "name: is missing")
-		e.Field = "name"
-		return nil, e
+		return nil, invalidField("name", "name: is missing")
 	}
 	t, err := s.cfg.Tasks.Get(ctx, name)
 	if errors.Is(err, jetstream.ErrNotFound) {

@@ -81,22 +81,22 @@ func (s *Service) verify(ctx context.Context, c call) (any, error) {
 
 // check refuses what can't be meant, and gives the collections' names.
 func (r VerifyRequest) check() ([]jetstream.QualifiedName, error) {
-	bad := func(field, format string, args ...any) error {
-		e := refuse(CodeInvalid, format, args...)
-		e.Field = field
-		return e
-	}
 	switch {
 	case r.Sample < 0 || r.Sample > 100:
-		return nil, bad("sample", "%v is not between 0 and 100 percent", r.Sample)
+		return nil, invalidField("sample", "%v is not between 0 and 100 percent", r.Sample)
 	case r.Search < 0 || r.Search > maxSearch:
-		return nil, bad("search", "%d is not between 0 and %d", r.Search, maxSearch)
+		return nil, invalidField("search", "%d is not between 0 and %d", r.Search, maxSearch)
 	}
+	return collectionNames(r.Collections)
+}
+
+// collectionNames reads what a request gives in its field "collections".
+func collectionNames(texts []string) ([]jetstream.QualifiedName, error) {
 	var names []jetstream.QualifiedName
-	for i, text := range r.Collections {
+	for i, text := range texts {
 		db, name, ok := strings.Cut(text, ".")
 		if !ok || db == "" || name == "" {
-			return nil, bad(fmt.Sprintf("collections[%d]", i), "%q is not of the form DATABASE.COLLECTION", text)
+			return nil, invalidField(fmt.Sprintf("collections[%d]", i), "%q is not of the form DATABASE.COLLECTION", text)
 		}
 		names = append(names, jetstream.QualifiedName{Database: db, Collection: name})
 	}
@@ -117,9 +117,7 @@ func (r VerifyRequest) targets(t *jetstream.Task) ([]string, error) {
 	}
 	for i, name := range r.Targets {
 		if !slices.Contains(all, name) {
-			e := refuse(CodeInvalid, "task %s has no target %q", r.Name, name)
-			e.Field = fmt.Sprintf("targets[%d]", i)
-			return nil, e
+			return nil, invalidField(fmt.Sprintf("targets[%d]", i), "task %s has no target %q", r.Name, name)
 		}
 	}
 	if len(r.Targets) > 0 {

@@ -152,9 +152,7 @@ func (w *waiting) look(ctx context.Context) (*PositionAnswer, error) {
 func (w *waiting) known(a *PositionAnswer) error {
 	for _, name := range w.options.Targets {
 		if !slices.ContainsFunc(a.Targets, func(t TargetPosition) bool { return t.Name == name }) {
-			e := refuse(CodeInvalid, "task %s has no target %q", w.task, name)
-			e.Field = "target"
-			return e
+			return invalidField("target", "task %s has no target %q", w.task, name)
 		}
 	}
 	return nil

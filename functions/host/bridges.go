@@ -229,22 +229,6 @@ func (h *Bridges) showWaiting(ctx context.Context, t *jetstream.Task, err error,
 	}
 }
 
-// sync answers when everything that the source held is on the stream.
-func (h *Bridges) sync(ctx context.Context, b *bridge.Bridge, m *nats.Msg) {
-	var req SyncRequest
-	var answer SyncAnswer
-	if err := json.Unmarshal(m.Data, &req); err != nil {
-		answer.Error = fmt.Sprintf("request is no JSON object: %v", err)
-	} else {
-		ctx, cancel := context.WithTimeout(ctx, req.timeout())
-		defer cancel()
-		if err := b.Sync(ctx); err != nil {
-			answer.Error = err.Error()
-		}
-	}
-	respond(m, answer)
-}
-
 // resolve answers which collections a task would select now.
 func (h *Bridges) resolve(m *nats.Msg) {
 	var spec jetstream.TaskSpec

@@ -22,7 +22,7 @@ const PlanSubject = requestPrefix + "worker.plan"
 // SyncSubject is where the task's bridge answers a SyncRequest with a SyncAnswer.
 func SyncSubject(task string) string { return requestPrefix + "bridge." + task + ".sync" }
 
-// ResnapshotSubject is where the task's bridge answers a ResnapshotRequest with a ResnapshotAnswer, when the copy has begun.
+// ResnapshotSubject is where the task's bridge answers a ResnapshotRequest with a SyncAnswer, when the copy has begun.
 func ResnapshotSubject(task string) string {
 	return requestPrefix + "bridge." + task + ".resnapshot"
 }
@@ -30,11 +30,6 @@ func ResnapshotSubject(task string) string {
 // ResnapshotRequest asks a bridge to copy the rows of a collection anew.
 type ResnapshotRequest struct {
 	Collection jetstream.QualifiedName `json:"collection"` // by the name that `task get` shows
-}
-
-// ResnapshotAnswer is empty when the copy has begun.
-type ResnapshotAnswer struct {
-	Error string `json:"error,omitempty"`
 }
 
 // ResolveAnswer says which collections a task selects.
@@ -85,7 +80,7 @@ func (r SyncRequest) timeout() time.Duration {
 	return d
 }
 
-// SyncAnswer is empty when all went well.
+// SyncAnswer is empty when all that a bridge was asked for went well.
 type SyncAnswer struct {
 	Error string `json:"error,omitempty"`
 }

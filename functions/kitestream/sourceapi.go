@@ -11,7 +11,7 @@ import (
 
 // sourceAPI is the source's API, connected to when it is first asked: a bridge follows its queue without it.
 type sourceAPI struct {
-	cfg scan.Config
+	cfg config.Config
 
 	mu     sync.Mutex
 	client *scan.Client
@@ -22,7 +22,16 @@ func newSourceAPI(cfg config.Config) *sourceAPI {
 	if cfg.SourceMilvusURI == "" {
 		return nil
 	}
-	return &sourceAPI{cfg: scan.Config{URI: cfg.SourceMilvusURI, Token: string(cfg.SourceMilvusToken)}}
+	return &sourceAPI{cfg: cfg}
+}
+
+// dialSource connects to the source's API.
+func dialSource(ctx context.Context, cfg config.Config) (*scan.Client, error) {
+	token, err := cfg.SourceToken()
+	if err != nil {
+		return nil, err
+	}
+	return scan.Dial(ctx, scan.Config{URI: cfg.SourceMilvusURI, Token: token})
 }
 
 // forBridges is what a bridge is given.
@@ -37,7 +46,7 @@ func (a *sourceAPI) connected(ctx context.Context) (bridge.SourceAPI, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.client == nil {
-		c, err := scan.Dial(ctx, a.cfg)
+		c, err := dialSource(ctx, a.cfg)
 		if err != nil {
 			return nil, err
 		}

@@ -17,13 +17,7 @@ func newVerifier(p *process.Process, w *workerPart) *host.Verifier {
 	return host.NewVerifier(host.VerifierConfig{
 		NC: p.NC, Buckets: p.Buckets, Leases: p.Leases, Tasks: p.Tasks, Source: p.Config.SourceName, Connect: openTarget,
 		Read: host.Readers{
-			Source: func(ctx context.Context) (*scan.Client, error) {
-				token, err := p.Config.SourceToken()
-				if err != nil {
-					return nil, err
-				}
-				return scan.Dial(ctx, scan.Config{URI: p.Config.SourceMilvusURI, Token: token})
-			},
+			Source: func(ctx context.Context) (*scan.Client, error) { return dialSource(ctx, p.Config) },
 			Target: func(ctx context.Context, t jetstream.TargetSpec) (*scan.Client, error) {
 				token, err := t.Token(os.LookupEnv)
 				if err != nil {
