@@ -47,6 +47,8 @@ type clientCollection struct{ *scan.Collection }
 
 func (c clientCollection) Identity() int64 { return c.ID }
 
+func (c clientCollection) Release(ctx context.Context) error { return c.Collection.Release(ctx) }
+
 func (c clientCollection) PartitionID(name string) int64 {
 	for _, p := range c.Partitions {
 		if p.Name == name {

@@ -143,6 +143,20 @@ func TestLoading(t *testing.T) {
 		if _, err := col.Read(ctx, scan.Page{Partition: "a"}); !errors.Is(err, scan.ErrNotLoaded) {
 			t.Errorf("Read of a released partition = %v", err)
 		}
+		w.insert("c", "", longs("id", 2), longs("n", 2), vectors("v", 4, 2))
+		if err := col.Load(ctx); err != nil { // what is missing
+			t.Fatal(err)
+		}
+		loading(true, "_default,a")
+		for _, partition := range []string{"a", "_default"} {
+			if got, _ := w.readAll(col, scan.Page{Partition: partition, Guarantee: w.now()}); len(got) != 1 {
+				t.Errorf("%d rows in %s after the rest was loaded", len(got), partition)
+			}
+		}
+		if err := col.Release(ctx, "_default"); err != nil {
+			t.Fatal(err)
+		}
+		loading(false, "_default")
 	})
 }
 

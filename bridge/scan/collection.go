@@ -28,6 +28,7 @@ type Collection struct {
 	Properties     []*commonpb.KeyValuePair
 
 	client   *Client
+	dialect  dialect
 	key      *schemapb.FieldSchema   // the primary key
 	fields   []*schemapb.FieldSchema // what rows consist of, in the schema's order
 	rowBytes atomic.Int64            // how large a row is, as far as is known
@@ -45,6 +46,9 @@ func (c *Client) Collection(ctx context.Context, database, name string) (*Collec
 	if col.Partitions, err = col.partitions(ctx); err != nil {
 		return nil, err
 	}
+	if n := len(col.Schema.GetStructArrayFields()); n > 0 {
+		return nil, fmt.Errorf("describe %s: it has %d fields of structs, which this version can't read", col, n)
+	}
 	for _, f := range col.Schema.GetFields() {
 		if f.GetIsPrimaryKey() {
 			col.key = f
@@ -53,7 +57,7 @@ func (c *Client) Collection(ctx context.Context, database, name string) (*Collec
 	if t := col.key.GetDataType(); t != schemapb.DataType_Int64 && t != schemapb.DataType_VarChar {
 		return nil, fmt.Errorf("describe %s: its primary key is %s, which this version can't read", col, t)
 	}
-	col.fields = rowFields(col.Schema)
+	col.dialect, col.fields = newDialect(col.key, c.lite), rowFields(col.Schema)
 	col.rowBytes.Store(int64(guessRow(col.fields)))
 	col.window.Store(maxWindow)
 	return col, nil
@@ -152,14 +156,37 @@ func (col *Collection) Loaded(ctx context.Context) (Loading, error) {
 // loadPause is how long to wait before asking again how far a load is.
 const loadPause = 50 * time.Millisecond
 
-// Load loads the collection, and returns when it can be read.
+// Load loads what of the collection is not loaded, and returns when all can be read.
 func (col *Collection) Load(ctx context.Context) error {
-	err := checkStatus(col.client.service.LoadCollection(ctx, &milvuspb.LoadCollectionRequest{
-		DbName: col.Database, CollectionName: col.Name, ReplicaNumber: 1,
-	}))
+	was, err := col.Loaded(ctx)
+	if err != nil {
+		return err
+	}
+	var missing []string
+	for _, p := range col.Partitions {
+		if !was.Has(p.Name) {
+			missing = append(missing, p.Name)
+		}
+	}
+	switch {
+	case was.Whole:
+		return nil
+	case len(was.Partitions) > 0: // a Milvus refuses to load the whole of what is loaded in part
+		err = checkStatus(col.client.service.LoadPartitions(ctx, &milvuspb.LoadPartitionsRequest{
+			DbName: col.Database, CollectionName: col.Name, PartitionNames: missing, ReplicaNumber: 1,
+		}))
+	default:
+		err = checkStatus(col.client.service.LoadCollection(ctx, &milvuspb.LoadCollectionRequest{
+			DbName: col.Database, CollectionName: col.Name, ReplicaNumber: 1,
+		}))
+	}
 	if err != nil {
 		return fmt.Errorf("load %s: %w", col, err)
 	}
+	return col.awaitLoad(ctx)
+}
+
+func (col *Collection) awaitLoad(ctx context.Context) error {
 	pause := time.NewTicker(loadPause)
 	defer pause.Stop()
 	for {
@@ -178,9 +205,23 @@ func (col *Collection) Load(ctx context.Context) error {
 	}
 }
 
-// Release has nothing of the collection loaded.
-func (col *Collection) Release(ctx context.Context) error {
-	err := checkStatus(col.client.service.ReleaseCollection(ctx, &milvuspb.ReleaseCollectionRequest{DbName: col.Database, CollectionName: col.Name}))
+// Release has nothing of the collection loaded but the partitions to keep, if any: what Loaded said before a Load.
+func (col *Collection) Release(ctx context.Context, keep ...string) error {
+	now, err := col.Loaded(ctx)
+	if err != nil {
+		return err
+	}
+	gone := slices.DeleteFunc(slices.Clone(now.Partitions), func(p string) bool { return slices.Contains(keep, p) })
+	switch {
+	case len(gone) == 0 && len(keep) > 0:
+		return nil
+	case len(gone) == len(now.Partitions):
+		err = checkStatus(col.client.service.ReleaseCollection(ctx, &milvuspb.ReleaseCollectionRequest{DbName: col.Database, CollectionName: col.Name}))
+	default:
+		err = checkStatus(col.client.service.ReleasePartitions(ctx, &milvuspb.ReleasePartitionsRequest{
+			DbName: col.Database, CollectionName: col.Name, PartitionNames: gone,
+		}))
+	}
 	if err != nil {
 		return fmt.Errorf("release %s: %w", col, err)
 	}

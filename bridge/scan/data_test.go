@@ -87,3 +87,7 @@ func height(columns []*schemapb.FieldData) int {
 	}
 	return n
 }
+
+func analysed(f *schemapb.FieldSchema) {
+	f.TypeParams = append(f.TypeParams, &commonpb.KeyValuePair{Key: "enable_analyzer", Value: "true"})
+}

@@ -20,6 +20,12 @@ type span struct {
 type dialect struct {
 	key  *schemapb.FieldSchema
 	lite bool // for a Milvus Lite
+
+	quoted *strings.Replacer
+}
+
+func newDialect(key *schemapb.FieldSchema, lite bool) dialect {
+	return dialect{key: key, lite: lite, quoted: strings.NewReplacer(`"`, `\"`, `\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`)}
 }
 
 // within is true of the rows whose key is in the span. It is never empty, which a Milvus would refuse.
@@ -64,18 +70,13 @@ func (d dialect) among(keys []Key) string {
 	return string(append(b, ']'))
 }
 
-// quoted writes a string as Milvus, which reads it with Go's strconv.Unquote, and Milvus Lite, which knows no escapes but
-// these, both read it back.
-//
-//nolint:gochecknoglobals // made once; it never changes
-var quoted = strings.NewReplacer(`"`, `\"`, `\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
-
-// literal is a key as an expression has it. A Milvus takes a minus for an operator, so that the least of all numbers has to
-// be worked out: it would be the negative of one that is too large.
+// literal is a key as an expression has it. A string is written as Milvus, which reads it with Go's strconv.Unquote, and
+// Milvus Lite, which knows no escapes but these, both read it back. A Milvus takes a minus for an operator, so that the least
+// of all numbers has to be worked out: it would be the negative of one that is too large.
 func (d dialect) literal(k Key) string {
 	switch {
 	case k.kind == stringKey:
-		return `"` + quoted.Replace(k.text) + `"`
+		return `"` + d.quoted.Replace(k.text) + `"`
 	case k.num == math.MinInt64 && !d.lite:
 		return "-9223372036854775807-1"
 	}

@@ -26,7 +26,7 @@ func (r *Rows) join(other *Rows) *Rows {
 		at = append(at, place{1, i})
 	}
 	out := &Rows{
-		N: r.N + other.N, Keys: append(r.Keys, other.Keys...), Repeated: append(r.Repeated, other.Repeated...),
+		N: r.N + other.N, Keys: append(r.Keys, other.Keys...), Stored: r.Stored + other.Stored,
 		Fields: make([]*schemapb.FieldData, len(r.Fields)),
 	}
 	for i := range r.Fields {

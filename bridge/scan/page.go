@@ -31,9 +31,9 @@ type Rows struct {
 	Last   Key   // where to go on: After of the next page. It may be before Until when a limit cut the page
 	Done   bool  // nothing of the range is left behind Last
 
-	// Repeated are those of Keys that the source stores more than once. Which of their rows it answers with is its own
-	// choice, and may be another each time: see DESIGN.md.
-	Repeated []Key
+	// Stored is how many rows the source stores for the page, of which each key has at least one. If it is more than N, some
+	// are stored more than once: Repeated tells which.
+	Stored int64
 }
 
 // Read reads a page.
@@ -116,7 +116,6 @@ func (r *Rows) cut(n int) {
 		r.Fields[i] = pick(f, index)
 	}
 	r.N, r.Keys, r.Last, r.Done = n, r.Keys[:n], r.Keys[n-1], false
-	r.Repeated = slices.DeleteFunc(r.Repeated, func(k Key) bool { return r.Last.Less(k) })
 }
 
 // narrow looks for a page that begins the range and is small enough, given keys where it may end.
@@ -126,7 +125,7 @@ func (col *Collection) narrow(ctx context.Context, p Page, ends []Key, want int)
 		s.until = ends[len(ends)-1]
 	}
 	for {
-		rows, err := col.try(ctx, p, col.dialect().within(s), min(2*want, col.half()))
+		rows, err := col.try(ctx, p, col.dialect.within(s), min(2*want, col.half()))
 		if rows != nil || err != nil {
 			return rows, s, err
 		}
@@ -170,12 +169,7 @@ func (col *Collection) try(ctx context.Context, p Page, expr string, bound int) 
 	if n > int64(bound) || rows.N > col.half() {
 		return nil, nil
 	}
-	if n > int64(rows.N) {
-		var err error
-		if rows.Repeated, err = col.repeated(ctx, p, rows.Keys); err != nil {
-			return nil, err
-		}
-	}
+	rows.Stored = n
 	return rows, nil
 }
 
@@ -226,12 +220,22 @@ func (r *Rows) sort() {
 	}
 }
 
-// repeated are those of the keys that are stored more than once. It halves what it counts.
+// Repeated are those of the keys that the source stores more than once, ascending. Which of its rows it answers with is its
+// own choice, and may be another each time. It takes some questions for each key that it finds: so it is for few.
+func (col *Collection) Repeated(ctx context.Context, partition string, keys []Key, guarantee uint64) ([]Key, error) {
+	rows, err := col.Lookup(ctx, partition, keys, guarantee)
+	if err != nil {
+		return nil, err
+	}
+	return col.repeated(ctx, Page{Partition: partition, Guarantee: guarantee}, rows.Keys)
+}
+
+// repeated halves what it counts, of keys that are all there.
 func (col *Collection) repeated(ctx context.Context, p Page, keys []Key) ([]Key, error) {
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	n, err := col.count(ctx, p.Partition, col.dialect().among(keys), p.Guarantee)
+	n, err := col.count(ctx, p.Partition, col.dialect.among(keys), p.Guarantee)
 	switch {
 	case err != nil:
 		return nil, err
@@ -257,7 +261,7 @@ func (col *Collection) missing(ctx context.Context, p Page, rows *Rows) error {
 		rows.N > 0 && rows.Keys[rows.N-1] == last {
 		return nil
 	}
-	n, err := col.count(ctx, p.Partition, col.dialect().among([]Key{last}), p.Guarantee)
+	n, err := col.count(ctx, p.Partition, col.dialect.among([]Key{last}), p.Guarantee)
 	if err != nil || n == 0 {
 		return err
 	}
@@ -307,7 +311,7 @@ func (col *Collection) rowsOf(ctx context.Context, p Page, keys []Key) (*Rows, e
 		if len(keys) == 1 {
 			bound = math.MaxInt // a key that is stored that often is one row all the same
 		}
-		rows, err := col.try(ctx, p, col.dialect().among(keys), bound)
+		rows, err := col.try(ctx, p, col.dialect.among(keys), bound)
 		switch {
 		case isWindow(err) && col.narrowWindow():
 			return col.rowsOf(ctx, p, keys)

@@ -33,8 +33,9 @@ const (
 func (col *Collection) ask(ctx context.Context, q question) ([]*schemapb.FieldData, error) {
 	req := &milvuspb.QueryRequest{
 		DbName: col.Database, CollectionName: col.Name, Expr: q.expr, OutputFields: q.fields,
-		// A Milvus waits for a customised guarantee only, where a strong one would have it wait for the next tick.
-		ConsistencyLevel: commonpb.ConsistencyLevel_Customized, GuaranteeTimestamp: q.guarantee, //nolint:misspell // Milvus's name
+		// A Milvus waits for such a guarantee only, where a strong one would have it wait for the next tick.
+		ConsistencyLevel:   commonpb.ConsistencyLevel_Customized, //nolint:misspell // Milvus's own name
+		GuaranteeTimestamp: q.guarantee,
 	}
 	if q.guarantee == 0 {
 		req.ConsistencyLevel, req.GuaranteeTimestamp = commonpb.ConsistencyLevel_Eventually, 1
@@ -91,20 +92,18 @@ func (col *Collection) count(ctx context.Context, partition, expr string, guaran
 // Count is how many rows a partition stores, at a state not older than the guarantee: "" is all partitions. A key that is
 // stored twice counts twice.
 func (col *Collection) Count(ctx context.Context, partition string, guarantee uint64) (int64, error) {
-	n, err := col.count(ctx, partition, col.dialect().within(span{}), guarantee)
+	n, err := col.count(ctx, partition, col.dialect.within(span{}), guarantee)
 	if err != nil {
 		return 0, err
 	}
 	return n, col.same(ctx, partition)
 }
 
-func (col *Collection) dialect() dialect { return dialect{key: col.key, lite: col.client.lite} }
-
 // keysIn are keys of a span, ascending. They are some of those that are there, or none if there is none: for want of a
 // better word of which, no more is taken for granted than that they are not more than the limit.
 func (col *Collection) keysIn(ctx context.Context, p Page, s span, limit int) ([]Key, error) {
 	fields, err := col.ask(ctx, question{
-		partition: p.Partition, expr: col.dialect().within(s), fields: []string{col.key.GetName()}, limit: limit, guarantee: p.Guarantee,
+		partition: p.Partition, expr: col.dialect.within(s), fields: []string{col.key.GetName()}, limit: limit, guarantee: p.Guarantee,
 	})
 	if err != nil {
 		return nil, err

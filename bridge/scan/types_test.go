@@ -74,10 +74,8 @@ func (w *world) written(name string, n int) *rows.Rows {
 		w.t.Fatal(err)
 	}
 	defer r.Close()
-	var all rows.Part
 	var parts []rows.Part
-	for found := 0; found < n; found += len(all.Index) {
-		all = rows.Part{}
+	for found := 0; found < n; {
 		m, err := r.Next(w.t.Context())
 		if err != nil {
 			w.t.Fatal(err)
@@ -97,11 +95,11 @@ func (w *world) written(name string, n int) *rows.Rows {
 		if err := proto.Unmarshal(m.Payload, &raw); err != nil {
 			w.t.Fatal(err)
 		}
-		all.Rows = body.Rows
+		all := rows.Part{Rows: body.Rows}
 		for i := range int(raw.GetNumRows()) {
 			all.Index = append(all.Index, i)
 		}
-		parts = append(parts, all)
+		parts, found = append(parts, all), found+len(all.Index)
 	}
 	out, err := rows.Gather(parts)
 	if err != nil {
