@@ -44,6 +44,14 @@ func TestStatuses(t *testing.T) {
 	if want := map[int]jetstream.LaneStatusRecord{0: lane, 12: lane}; !reflect.DeepEqual(all, want) {
 		t.Errorf("got %+v, want %+v", all, want)
 	}
+	if _, err := jetstream.VerdictOf(r.ctx, r.status, target); !errors.Is(err, jetstream.ErrNotFound) {
+		t.Errorf("verdict about a target that never was verified = %v, want ErrNotFound", err)
+	}
+	verdict := jetstream.Verdict{At: at, Verdict: "equal", Rows: 7, Collections: 1, Seconds: 0.5, Worker: "w2"}
+	must(t, jetstream.PutVerdict(r.ctx, r.status, target, verdict))
+	if got, err := jetstream.VerdictOf(r.ctx, r.status, target); err != nil || got != verdict {
+		t.Errorf("verdict %+v, %v", got, err)
+	}
 	must(t, jetstream.ForgetTask(r.ctx, r.js, r.status, ref().Name))
 	if keys, err := r.status.Keys(r.ctx); !errors.Is(err, natsjs.ErrNoKeysFound) {
 		t.Errorf("statuses that stay: %v, %v", keys, err)

@@ -16,6 +16,7 @@ const pollEvery = 150 * time.Millisecond
 type WaitOptions struct {
 	Targets []string             // names of targets; none: all
 	Stopped bool                 // stopped collections are nothing to wait for, and no error
+	Synced  func()               // called when all that the source held is on the stream; nil: nobody wants to know
 	Notice  func(message string) // told what is waited for, when that changes; nil: nobody wants to know
 }
 
@@ -54,6 +55,9 @@ func (w *waiting) run(ctx context.Context) (*WaitAnswer, error) {
 	goal, err := w.sync(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if w.options.Synced != nil {
+		w.options.Synced()
 	}
 	for {
 		now, err := w.look(ctx)

@@ -118,10 +118,10 @@ func (v *Verifier) verifyDue(ctx context.Context, d due) {
 		return // another was just at it
 	}
 	limited := *v
-	limited.cfg.Wait = func(ctx context.Context, task, target string, say func(string)) error {
+	limited.cfg.Wait = func(ctx context.Context, target jetstream.TargetID, say func(string), synced func()) error {
 		ctx, cancel := context.WithTimeout(ctx, dueWait)
 		defer cancel()
-		return v.cfg.Wait(ctx, task, target, say)
+		return v.cfg.Wait(ctx, target, say, synced)
 	}
 	req := VerifyRequest{Task: d.task.Spec.Name, ID: d.task.ID, Target: d.target.Name}
 	report, err := limited.compare(held, d.task, req, func(string) {})

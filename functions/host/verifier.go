@@ -27,12 +27,16 @@ type VerifierConfig struct {
 	Source  string                                                            // the name that tasks give
 	Connect func(ctx context.Context, t jetstream.TargetSpec) (Target, error) // opens a target cluster
 	Read    Readers
-	Wait    func(ctx context.Context, task, target string, say func(string)) error // until the target has all that the source holds now
-	Holder  string                                                                 // this process
+	Wait    Waiter
+	Holder  string // this process
 	Log     *slog.Logger
 	Metrics *Metrics
 	Apply   *handlers.Metrics
 }
+
+// Waiter returns when a task's target has all that the source holds now. It says what it waits for, and calls synced as soon as it is
+// settled what that is.
+type Waiter func(ctx context.Context, target jetstream.TargetID, say func(string), synced func()) error
 
 // Readers open what is compared, for reading.
 type Readers struct {
@@ -157,7 +161,9 @@ func (v *Verifier) compare(ctx context.Context, t *jetstream.Task, req VerifyReq
 	cfg := verify.Config{
 		Task: t.Spec, Target: spec.Name, Source: src, Dest: dst, Plan: hs.Plan, Collections: req.Collections,
 		Sample: req.Sample, Seed: req.Seed, Search: req.Search, Progress: func(p verify.Progress) { say(p.String()) },
-		Wait: func(ctx context.Context) error { return v.cfg.Wait(ctx, req.Task, spec.Name, say) },
+		Wait: func(ctx context.Context, synced func()) error {
+			return v.cfg.Wait(ctx, t.Ref().Target(spec.Name), say, synced)
+		},
 	}
 	if req.Repair {
 		cfg.Repair = func(ctx context.Context, r verify.RepairRequest) error {

@@ -26,9 +26,9 @@ func newVerifier(p *process.Process, w *workerPart) *host.Verifier {
 				return scan.Dial(ctx, scan.Config{URI: t.URI, Token: token})
 			},
 		},
-		Wait: func(ctx context.Context, task, target string, say func(string)) error {
+		Wait: func(ctx context.Context, target jetstream.TargetID, say func(string), synced func()) error {
 			// A stopped collection is compared as it is.
-			_, err := ask.Wait(ctx, task, control.WaitOptions{Targets: []string{target}, Stopped: true, Notice: say})
+			_, err := ask.Wait(ctx, target.Task.Name, control.WaitOptions{Targets: []string{target.Name}, Stopped: true, Notice: say, Synced: synced})
 			return err
 		},
 		Holder: p.Holder, Log: p.Log, Metrics: w.metrics, Apply: w.apply,

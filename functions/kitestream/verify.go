@@ -41,6 +41,7 @@ func newVerify() *cobra.Command {
 	c.Flags().StringSliceVar(&r.Collections, "collection", nil, "compare this collection of the source alone, DATABASE.COLLECTION; may be given several times")
 	c.Flags().Var((*percent)(&r.Sample), "sample", "compare about this share of the rows, in ranges of keys chosen at random")
 	c.Flags().Uint64Var(&r.Seed, "seed", 0, "choose the same ranges as a sample with this seed did (default: by chance)")
+	c.Flags().IntVar(&r.Search, "search", 0, "search for so many vectors of each field on both sides, and tell how alike the results are")
 	c.Flags().BoolVar(&repair, "repair", false, "rewrite on the target what differs, from the source")
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "with --repair: change nothing, print what would be rewritten")
 	c.Flags().VarP(new(format), "output", "o", "what to print: table, or json with all there is to know")

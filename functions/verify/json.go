@@ -5,74 +5,61 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"strconv"
 )
 
-// sameJSON reports whether two texts of JSON have the same value: the order of an object's keys, spaces and how a number is
-// written mean nothing. No text is the same as an object of nothing: both stand for a row without dynamic fields.
-func sameJSON(a, b []byte) bool {
-	x, xok := parseJSON(a)
-	y, yok := parseJSON(b)
-	return xok && yok && sameValue(x, y)
-}
-
-func parseJSON(text []byte) (any, bool) {
+// canonical is a text of JSON without what means nothing: spaces, the order of an object's keys, and how a number is written. No
+// text is as an object of nothing: both stand for a row without dynamic fields. What is no JSON stays as it is.
+func canonical(text []byte) []byte {
 	if len(text) == 0 {
-		return map[string]any{}, true
+		return []byte("{}")
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
 	var v any
 	if d.Decode(&v) != nil {
-		return nil, false
+		return text
 	}
-	_, err := d.Token()
-	return v, errors.Is(err, io.EOF)
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return text
+	}
+	out, err := json.Marshal(numbers(v)) // which sorts keys
+	if err != nil {
+		return text
+	}
+	return out
 }
 
-func sameValue(a, b any) bool {
-	switch x := a.(type) {
+// numbers has each number in a JSON's value written in one way, in place.
+func numbers(v any) any {
+	switch v := v.(type) {
 	case json.Number:
-		y, ok := b.(json.Number)
-		return ok && sameNumber(x.String(), y.String())
+		return number(v)
 	case []any:
-		y, ok := b.([]any)
-		if !ok || len(x) != len(y) {
-			return false
+		for i := range v {
+			v[i] = numbers(v[i])
 		}
-		for i := range x {
-			if !sameValue(x[i], y[i]) {
-				return false
-			}
-		}
-		return true
 	case map[string]any:
-		y, ok := b.(map[string]any)
-		if !ok || len(x) != len(y) {
-			return false
+		for k := range v {
+			v[k] = numbers(v[k])
 		}
-		for k := range x {
-			other, ok := y[k]
-			if !ok || !sameValue(x[k], other) {
-				return false
-			}
-		}
-		return true
 	}
-	return a == b
+	return v
 }
 
-// sameNumber compares whole numbers as such, and others as a double has them.
-func sameNumber(a, b string) bool {
-	if a == b {
-		return true
+// number writes a whole number as such, and another as a double has it.
+func number(n json.Number) json.Number {
+	if i, err := strconv.ParseInt(n.String(), 10, 64); err == nil {
+		return json.Number(strconv.FormatInt(i, 10))
 	}
-	i, ierr := strconv.ParseInt(a, 10, 64)
-	j, jerr := strconv.ParseInt(b, 10, 64)
-	if ierr == nil && jerr == nil {
-		return i == j
+	f, err := n.Float64()
+	const exact = 1 << 53 // whole numbers below have one double each
+	switch {
+	case err != nil:
+		return n
+	case f == math.Trunc(f) && math.Abs(f) < exact:
+		return json.Number(strconv.FormatInt(int64(f), 10))
 	}
-	x, xerr := strconv.ParseFloat(a, 64)
-	y, yerr := strconv.ParseFloat(b, 64)
-	return xerr == nil && yerr == nil && x == y
+	return json.Number(strconv.FormatFloat(f, 'g', -1, 64))
 }

@@ -3,6 +3,7 @@
 package verify_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -196,7 +197,7 @@ func TestKeysStoredTwice(t *testing.T) {
 	w.insert(w.src, w.source(), rows(s, 2, from(5, 3)...))
 	r := w.run()
 	w.is(r, verify.Equal)
-	if c := r.Collections[0]; !slices.ContainsFunc(c.Notes, func(n string) bool { return strings.Contains(n, "3 keys are stored more than once") }) {
+	if c := r.Collections[0]; !slices.ContainsFunc(c.Notes, func(n string) bool { return strings.Contains(n, "the source stores 3 rows more than it has keys") }) {
 		t.Errorf("notes %q", c.Notes)
 	}
 	w.insert(w.dst, w.place(orders), rows(s, 1, 50))
@@ -222,6 +223,14 @@ func TestPartitionKey(t *testing.T) {
 	if c := r.Collections[0]; c.Missing != 1 || c.Found() != 1 {
 		t.Errorf("found %+v", c)
 	}
+	refused := errors.New("no")
+	r = w.run(func(c *verify.Config) {
+		c.Repair = func(context.Context, verify.RepairRequest) error { return refused }
+	})
+	w.is(r, verify.Different)
+	if c := r.Collections[0]; c.Missing != 1 || c.Repaired != 0 || len(c.Notes) != 1 {
+		t.Errorf("a repair that is refused: %+v", c)
+	}
 	w.is(w.run(w.repairing), verify.Equal)
 }
 
@@ -244,4 +253,28 @@ func TestLite(t *testing.T) {
 		t.Errorf("found %+v", c)
 	}
 	w.is(w.run(w.repairing), verify.Equal)
+}
+
+// TestSearch: of the same rows the same are found, and of others others.
+func TestSearch(t *testing.T) {
+	w := newWorld(t)
+	s := w.schema(schemapb.DataType_VarChar)
+	w.create(s, "p")
+	w.both(defaultPartition, rows(s, 1, from(0, 150)...))
+	w.both("p", rows(s, 1, from(500, 300)...))
+	search := func(c *verify.Config) { c.Search = 200 }
+	r := w.run(search)
+	w.is(r, verify.Equal)
+	got := r.Collections[0].Search
+	if len(got) != 1 || got[0].Field != "v" || got[0].Searches != 200 || got[0].Mean < 0.9 || got[0].Mean > 1 || got[0].Why != "" {
+		t.Errorf("of the same rows: %+v", got)
+	}
+	gone := make([]string, 140)
+	for id := range gone {
+		gone[id] = keyOf(schemapb.DataType_VarChar)(id)
+	}
+	w.remove(w.dst, w.place(orders), defaultPartition, "id in ["+strings.Join(gone, ",")+"]")
+	if got := w.run(search).Collections[0].Search; len(got) != 1 || got[0].Mean > 0.6 {
+		t.Errorf("with most of them gone: %+v", got)
+	}
 }

@@ -22,7 +22,7 @@ type fields struct {
 type page struct {
 	keys []scan.Key
 	at   []int      // the place of each key's row in the columns; nil: the same as the key's
-	many []scan.Key // those of the keys that are stored more than once
+	many []scan.Key // those of the keys that are stored more than once, where that was asked for
 	cols []*column  // one for each name of fields; nil where the side has no such field
 }
 
@@ -41,7 +41,7 @@ func (p *page) storesMany(key scan.Key) bool {
 
 // newPage reads the columns of the fields, of those rows that keep says, or of all if that is nil.
 func (f *fields) newPage(rows *scan.Rows, keep func(*scan.Rows) ([]int, error)) (*page, error) {
-	p := &page{keys: rows.Keys, many: rows.Repeated, cols: make([]*column, len(f.names))}
+	p := &page{keys: rows.Keys, cols: make([]*column, len(f.names))}
 	if rows.N == 0 {
 		return p, nil // columns without rows may say nothing of what they hold
 	}
@@ -90,11 +90,20 @@ func (f *fields) print(r row) uint64 {
 		if c == nil {
 			continue
 		}
-		b = c.value(b[:0], r.i)
+		b = f.value(b[:0], c, r.i)
 		_, _ = h.Write(put32(nil, uint32(len(b)))) // a hash takes everything
 		_, _ = h.Write(b)
 	}
 	return max(1, h.Sum64())
+}
+
+// value appends what a row's field is compared by.
+func (f *fields) value(b []byte, c *column, i int) []byte {
+	b = c.value(b, i)
+	if f.jsonValue && c.json && !c.null(i) {
+		b = append(b[:1], canonical(b[1:])...)
+	}
+	return b
 }
 
 // compare gives the indexes of the fields in which two rows differ. Fields that a side has not are for the schema's comparison.
@@ -105,14 +114,10 @@ func (f *fields) compare(a, b row, buf *[2][]byte) []int {
 		if ca == nil || cb == nil {
 			continue
 		}
-		buf[0], buf[1] = ca.value(buf[0][:0], a.i), cb.value(buf[1][:0], b.i)
-		if bytes.Equal(buf[0], buf[1]) {
-			continue
+		buf[0], buf[1] = f.value(buf[0][:0], ca, a.i), f.value(buf[1][:0], cb, b.i)
+		if !bytes.Equal(buf[0], buf[1]) {
+			out = append(out, k)
 		}
-		if f.jsonValue && ca.json && cb.json && !ca.null(a.i) && !cb.null(b.i) && sameJSON(buf[0][1:], buf[1][1:]) {
-			continue
-		}
-		out = append(out, k)
 	}
 	return out
 }

@@ -1,13 +1,8 @@
 package verify
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"slices"
-	"sync"
-
-	"golang.org/x/sync/errgroup"
 
 	"kitestream/bridge/scan"
 )
@@ -15,8 +10,6 @@ import (
 const (
 	maxPending = 10_000 // rows that differ and are yet to be looked at again; at so many that is done at once
 	maxRounds  = 6      // looks at what differs, before it is given up as never coming to rest
-	lookAtOnce = 500    // keys of one look-up
-	looks      = 4      // look-ups that are under way at once: a server lets each wait for its next tick
 	maxRepair  = 1000   // keys of one RepairRequest
 )
 
@@ -96,9 +89,6 @@ func (c *comparison) step(ctx context.Context, partition string, a, b *cursor) (
 		c.suspect(partition, b.key(), row{}, b.row())
 		b.pass()
 	default:
-		if a.page.storesMany(a.key()) {
-			c.repeated++
-		}
 		if !c.same(a.key(), a.row(), b.row(), &c.buf) {
 			c.suspect(partition, a.key(), a.row(), b.row())
 		}
@@ -189,7 +179,7 @@ func (c *comparison) repaired(sure, left []found, moving []item) {
 	}
 }
 
-// repair has the rows written again, and looks what they have become.
+// repair has the rows written again, and looks what they have become. Those that can't be repaired stay as they are.
 func (c *comparison) repair(ctx context.Context, sure []found) (left []found, moving []item, err error) {
 	items := make([]item, len(sure))
 	for i, f := range sure {
@@ -199,7 +189,8 @@ func (c *comparison) repair(ctx context.Context, sure []found) (left []found, mo
 		for chunk := range slices.Chunk(part, maxRepair) {
 			req := RepairRequest{CollectionID: c.out.ID, Partition: partition, Keys: keysOf(chunk)}
 			if err := c.cfg.Repair(ctx, req); err != nil {
-				return nil, nil, fmt.Errorf("repair %d rows of %s: %w", len(chunk), c.out.Source, err)
+				c.note("rows were not repaired: %v", err)
+				return sure, nil, ctx.Err()
 			}
 		}
 	}
@@ -220,80 +211,6 @@ func byPartition(items []item) map[string][]item {
 		out[i.partition] = append(out[i.partition], i)
 	}
 	return out
-}
-
-// settle looks at rows again and again, each time after the target has applied what the source held by then. A row that differs
-// is sure to when neither side has changed since the look before: what the source had then must be on the target by now. The others
-// that differ are unsettled.
-func (c *comparison) settle(ctx context.Context, items []item) (sure []found, unsettled []item, err error) {
-	for round := 0; len(items) > 0; round++ {
-		if round == maxRounds {
-			return sure, items, nil
-		}
-		if err := c.wait(ctx); err != nil {
-			return nil, nil, err
-		}
-		s, left, err := c.lookAll(ctx, items)
-		if err != nil {
-			return nil, nil, err
-		}
-		sure, items = append(sure, s...), left
-	}
-	return sure, nil, nil
-}
-
-// lookAll looks at rows once.
-func (c *comparison) lookAll(ctx context.Context, items []item) (sure []found, left []item, err error) {
-	var mu sync.Mutex // guards sure and left
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(looks)
-	for partition, part := range byPartition(items) {
-		for chunk := range slices.Chunk(part, lookAtOnce) {
-			g.Go(func() error {
-				s, l, err := c.look(ctx, partition, chunk)
-				mu.Lock()
-				defer mu.Unlock()
-				sure, left = append(sure, s...), append(left, l...)
-				return err
-			})
-		}
-	}
-	err = g.Wait()
-	slices.SortFunc(sure, func(a, b found) int { return cmp.Or(cmp.Compare(a.partition, b.partition), a.key.Compare(b.key)) })
-	return sure, left, err
-}
-
-// look looks at rows of one partition. The target is read first: so what it lacks of the source's row was written after.
-func (c *comparison) look(ctx context.Context, partition string, items []item) (sure []found, left []item, err error) {
-	slices.SortFunc(items, func(a, b item) int { return a.key.Compare(b.key) })
-	keys := keysOf(items)
-	dst, err := c.dst.lookup(ctx, c.fields, partition, keys)
-	if err != nil {
-		return nil, nil, err
-	}
-	src, err := c.src.lookup(ctx, c.fields, partition, keys)
-	if err != nil {
-		return nil, nil, err
-	}
-	srcRows, dstRows := src.byKey(), dst.byKey()
-	var buf [2][]byte
-	for _, i := range items {
-		a, b := srcRows[i.key], dstRows[i.key]
-		if c.same(i.key, a, b, &buf) {
-			continue
-		}
-		now := item{i.partition, i.key, c.fields.print(a), c.fields.print(b)}
-		if now != i {
-			left = append(left, now)
-			continue
-		}
-		f := found{item: now}
-		if len(c.out.Differences)+len(sure) < c.cfg.MaxDifferences {
-			f.diffs = c.fields.describe(partition, i.key, a, b)
-		}
-		sure = append(sure, f)
-	}
-	return sure, left, nil
 }
 
 // byKey are the page's rows by their keys.

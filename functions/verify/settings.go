@@ -297,14 +297,8 @@ func (c *comparison) settleSettings(ctx context.Context) error {
 		return err
 	}
 	if len(sure) > 0 && c.cfg.Restate != nil {
-		if err := c.cfg.Restate(ctx, restating(c.out.ID, sure)); err != nil {
-			return fmt.Errorf("restate the settings of %s: %w", c.out.Source, err)
-		}
-		if err := c.wait(ctx); err != nil {
-			return err
-		}
 		before := sure
-		if sure, moving, err = c.sameTwice(ctx); err != nil {
+		if sure, moving, err = c.restate(ctx, sure); err != nil {
 			return err
 		}
 		for _, d := range before {
@@ -323,6 +317,18 @@ func (c *comparison) settleSettings(ctx context.Context) error {
 		c.out.unknown(fmt.Sprintf("its settings never came to rest; the last that differed is the %s %q", moving[0].Kind, moving[0].Name))
 	}
 	return nil
+}
+
+// restate has the settings repaired, and gives what still differs. One that can't be repaired so stays as it is.
+func (c *comparison) restate(ctx context.Context, was []Difference) (sure, moving []Difference, err error) {
+	if err := c.cfg.Restate(ctx, restating(c.out.ID, was)); err != nil {
+		c.note("its settings were not repaired: %v", err)
+		return was, nil, ctx.Err()
+	}
+	if err := c.wait(ctx); err != nil {
+		return nil, nil, err
+	}
+	return c.sameTwice(ctx)
 }
 
 // sameTwice gives the differences that are there in two looks one after the other, with a wait between.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/milvus-io/milvus-proto/go-api/v2/commonpb"
+	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
 	"github.com/milvus-io/milvus-proto/go-api/v2/schemapb"
 	"google.golang.org/protobuf/proto"
 
@@ -19,6 +21,7 @@ type side struct {
 	client *scan.Client
 	col    *scan.Collection
 	keep   func(*scan.Rows) ([]int, error) // of the rows, those that count; nil: all
+	once   bool                            // it is to store each key once
 	begun  uint64                          // of the last begin: reads see all that was answered before
 }
 
@@ -62,6 +65,35 @@ func (s *side) read(ctx context.Context, p scan.Page) (out *scan.Rows, err error
 	return out, err
 }
 
+// loaded is what of the collection is loaded, as soon as nothing of it is being loaded any more, or that takes too long.
+func (s *side) loaded(ctx context.Context) (is scan.Loading, err error) {
+	look := time.NewTicker(loadLook)
+	defer look.Stop()
+	for end := time.Now().Add(patience); ; {
+		var state commonpb.LoadState
+		err = s.again(ctx, func() (err error) {
+			res, err := checked(s.client.Service().GetLoadState(ctx, &milvuspb.GetLoadStateRequest{DbName: s.col.Database, CollectionName: s.col.Name}))
+			if err != nil {
+				return fmt.Errorf("ask whether %s is loaded: %w", s.col, err)
+			}
+			state = res.GetState()
+			is, err = s.col.Loaded(ctx)
+			return err
+		})
+		if err != nil || state != commonpb.LoadState_LoadStateLoading || time.Now().After(end) {
+			return is, err
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return is, ctx.Err()
+		}
+	}
+}
+
+// loadLook is the time between looks whether a collection is loaded by now.
+const loadLook = 200 * time.Millisecond
+
 // lookup reads the rows of some keys as they are now.
 func (s *side) lookup(ctx context.Context, f *fields, partition string, keys []scan.Key) (*page, error) {
 	now, err := s.now(ctx)
@@ -76,7 +108,22 @@ func (s *side) lookup(ctx context.Context, f *fields, partition string, keys []s
 	if err != nil {
 		return nil, err
 	}
-	return f.newPage(found, s.keep)
+	p, err := f.newPage(found, s.keep)
+	if err == nil {
+		err = s.askMany(ctx, partition, found, p, now)
+	}
+	return p, err
+}
+
+// askMany finds the keys of a page that are stored more than once, if there are any.
+func (s *side) askMany(ctx context.Context, partition string, got *scan.Rows, p *page, guarantee uint64) error {
+	if got.Stored <= int64(got.N) {
+		return nil
+	}
+	return s.again(ctx, func() (err error) {
+		p.many, err = s.col.Repeated(ctx, partition, got.Keys, guarantee)
+		return err
+	})
 }
 
 // keyRange is a range of keys of one partition: behind after, up to and with until.
@@ -102,6 +149,9 @@ func (s *side) stream(ctx context.Context, f *fields, r keyRange) <-chan fetched
 			var p *page
 			if err == nil {
 				p, err = f.newPage(got, s.keep)
+			}
+			if err == nil && s.once {
+				err = s.askMany(ctx, r.partition, got, p, s.begun)
 			}
 			select {
 			case out <- fetched{p, err}:

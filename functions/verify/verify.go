@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
@@ -27,8 +28,9 @@ type Config struct {
 
 	// Plan says what would become of a collection of the source on the target: handlers.Handlers.Plan.
 	Plan func(context.Context, *milvuspb.CreateCollectionRequest) (handlers.Plan, error)
-	// Wait returns when the target has applied all that the source held when it was called. Its error ends the verification.
-	Wait func(context.Context) error
+	// Wait returns when the target has applied all that the source held when it was called, or a moment later. It calls synced as
+	// soon as that moment is past: what the source holds from then on need not be there. Its error ends the verification.
+	Wait func(ctx context.Context, synced func()) error
 
 	// Collections are those of the source to be compared; none: all that the task selects.
 	Collections []jetstream.QualifiedName
@@ -134,7 +136,7 @@ func (r *run) all(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := r.cfg.Wait(ctx); err != nil {
+	if err := r.cfg.Wait(ctx, func() {}); err != nil {
 		return err
 	}
 	r.of = len(names)
@@ -237,7 +239,7 @@ type comparison struct {
 	srcVersion string
 	fields     *fields
 	pending    []item
-	repeated   int64 // keys that the source stores more than once
+	repeated   atomic.Int64 // keys that the source stores more than once, and whose rows seem to differ
 	buf        [2][]byte
 	steps      int
 }
@@ -266,19 +268,19 @@ func (r *run) compare(ctx context.Context, out *Collection) error {
 	if err := c.flush(ctx); err != nil {
 		return err
 	}
-	if c.repeated > 0 {
-		c.note("%d keys are stored more than once on the source, which answers with any of their rows: that the target has them is all that was compared", c.repeated)
+	if n := c.repeated.Load(); n > 0 {
+		c.note("%d keys are stored more than once on the source, which answers with any of their rows: that the target has them is all that could be compared", n)
 	}
 	if err := c.counts(ctx, partitions); err != nil {
 		return err
 	}
-	return c.search(ctx)
+	return c.search(ctx, partitions)
 }
 
 // open finds the collection on both sides.
 func (c *comparison) open(ctx context.Context) error {
 	c.src = side{what: "source", client: c.cfg.Source}
-	c.dst = side{what: "target", client: c.cfg.Dest}
+	c.dst = side{what: "target", client: c.cfg.Dest, once: true}
 	find := func(s *side, n jetstream.QualifiedName) error {
 		return s.again(ctx, func() (err error) {
 			s.col, err = s.client.Collection(ctx, n.Database, n.Collection)
@@ -359,11 +361,14 @@ func (c *comparison) lacking(ctx context.Context) error {
 // errCounted ends a comparison whose result is counted already.
 var errCounted = errors.New("counted")
 
-func (c *comparison) wait(ctx context.Context) error {
+func (c *comparison) wait(ctx context.Context) error { return c.waitSynced(ctx, func() {}) }
+
+// waitSynced is wait that tells when the moment is past up to which the target will have all.
+func (c *comparison) waitSynced(ctx context.Context, synced func()) error {
 	p := c.at(0, 0)
 	p.Waiting = true
 	c.cfg.Progress(p)
-	if err := c.cfg.Wait(ctx); err != nil {
+	if err := c.cfg.Wait(ctx, synced); err != nil {
 		return &waitError{err}
 	}
 	return nil
@@ -395,11 +400,7 @@ func (c *comparison) readable(ctx context.Context) ([]string, error) {
 		both = slices.DeleteFunc(c.takes(c.src.col), func(p string) bool { return !slices.Contains(c.takes(c.dst.col), p) })
 	}
 	for _, s := range []side{c.src, c.dst} {
-		var is scan.Loading
-		err := s.again(ctx, func() (err error) {
-			is, err = s.col.Loaded(ctx)
-			return err
-		})
+		is, err := s.loaded(ctx)
 		if err != nil {
 			return nil, err
 		}

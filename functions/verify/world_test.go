@@ -42,7 +42,7 @@ const (
 // world is a source and a target with a database of that name each. What a bridge and workers would do between them the tests do
 // by hand.
 type world struct {
-	t        *testing.T
+	t        testing.TB
 	db       string
 	src, dst *scan.Client
 	target   *milvus.Target
@@ -51,9 +51,9 @@ type world struct {
 	onWait   func(n int)
 }
 
-func newWorld(t *testing.T) *world { return worldAt(t, servers.Target(t).Addr) }
+func newWorld(t testing.TB) *world { return worldAt(t, servers.Target(t).Addr) }
 
-func worldAt(t *testing.T, target string) *world {
+func worldAt(t testing.TB, target string) *world {
 	t.Helper()
 	w := &world{t: t, db: fmt.Sprintf("ks_verify_%d", rand.Uint32())}
 	w.src, w.dst = dial(t, servers.Source(t).Addr), dial(t, target)
@@ -73,7 +73,7 @@ func worldAt(t *testing.T, target string) *world {
 	return w
 }
 
-func dial(t *testing.T, addr string) *scan.Client {
+func dial(t testing.TB, addr string) *scan.Client {
 	t.Helper()
 	c, err := scan.Dial(t.Context(), scan.Config{URI: "http://" + addr})
 	if err != nil {
@@ -256,8 +256,8 @@ func (w *world) insert(c *scan.Client, ref handlers.Ref, fields []*schemapb.Fiel
 }
 
 // failing is a wait that fails.
-func (w *world) failing(err error) func(context.Context) error {
-	return func(context.Context) error { return err }
+func (w *world) failing(err error) func(context.Context, func()) error {
+	return func(context.Context, func()) error { return err }
 }
 
 // both writes rows to both sides.
@@ -293,11 +293,12 @@ func (w *world) config() verify.Config {
 	w.must(err)
 	return verify.Config{
 		Task: w.spec, Target: "standby", Source: w.src, Dest: w.dst, Plan: hs.Plan,
-		Wait: func(context.Context) error {
+		Wait: func(_ context.Context, synced func()) error {
 			w.waits++
 			if w.onWait != nil {
 				w.onWait(w.waits)
 			}
+			synced()
 			return nil
 		},
 	}
