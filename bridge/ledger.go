@@ -117,8 +117,12 @@ func (l *ledger) channels() []string {
 	return slices.Sorted(maps.Keys(set))
 }
 
-// apply takes one event of CatalogChannel into account, a second time without effect.
+// apply takes one event of CatalogChannel into account, a second time without effect. What one target alone is told says what all
+// have been told before.
 func (l *ledger) apply(e *jetstream.Event) error {
+	if e.Target != "" {
+		return nil
+	}
 	switch e.Kind {
 	case jetstream.CreateDatabase:
 		return l.createDatabase(e)

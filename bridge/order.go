@@ -57,13 +57,19 @@ func (b *Bridge) Repair(ctx context.Context, req RepairRequest) (seq uint64, err
 	if len(req.Keys) == 0 || len(req.Keys) > maxRepair {
 		return 0, fmt.Errorf("repair of collection %d: %d keys; it takes 1 to %d at once", req.CollectionID, len(req.Keys), maxRepair)
 	}
+	return b.published(ctx, func(_ context.Context, s *sequencer, done func(uint64, error)) error { return s.repair(req, done) })
+}
+
+// published has the sequencer do something, and waits until what that publishes is on the stream: done is told, once, unless
+// there is an error.
+func (b *Bridge) published(ctx context.Context, do func(ctx context.Context, s *sequencer, done func(uint64, error)) error) (seq uint64, err error) {
 	type result struct {
 		seq uint64
 		err error
 	}
 	end := make(chan result, 1)
-	err = b.order(ctx, func(_ context.Context, s *sequencer) error {
-		return s.repair(req, func(seq uint64, err error) { end <- result{seq, err} })
+	err = b.order(ctx, func(ctx context.Context, s *sequencer) error {
+		return do(ctx, s, func(seq uint64, err error) { end <- result{seq, err} })
 	})
 	if err != nil {
 		return 0, err
@@ -72,7 +78,7 @@ func (b *Bridge) Repair(ctx context.Context, req RepairRequest) (seq uint64, err
 	case r := <-end:
 		return r.seq, r.err
 	case <-ctx.Done():
-		return 0, fmt.Errorf("wait for the repair of collection %d: %w", req.CollectionID, ctx.Err())
+		return 0, fmt.Errorf("wait for the bridge of task %s to publish: %w", b.cfg.Task.Spec.Name, ctx.Err())
 	}
 }
 

@@ -64,16 +64,17 @@ type sequencer struct {
 	blocked  map[string]string
 	stale    bool // the status does not show the ledger as it is
 
-	api     SourceAPI     // nil: not known
-	rate    *rate.Limiter // of rows read through it; nil: none
-	epoch   uint64
-	spawn   func(func(context.Context)) // runs it until the bridge ends
-	answers chan *reading
-	reads   int // questions to the API that are open
-	copied  int // readings published by this bridge
-	runs    map[int64]*copyRun
-	toCopy  int // collections of which existing rows are still to come, as last counted
-	orders  chan order
+	api      SourceAPI     // nil: not known
+	rate     *rate.Limiter // of rows read through it; nil: none
+	epoch    uint64
+	spawn    func(func(context.Context)) // runs it until the bridge ends
+	answers  chan *reading
+	reads    int // questions to the API that are open
+	copied   int // readings published by this bridge
+	restated int // events for one target alone, likewise
+	runs     map[int64]*copyRun
+	toCopy   int // collections of which existing rows are still to come, as last counted
+	orders   chan order
 
 	settled  map[int64]*catalog.Collection // what of the catalogue has been published in whole
 	accessed *catalog.Access               // likewise, of users and roles

@@ -71,11 +71,11 @@ func (t *target) take(ctx context.Context, l *heldLane, b *batch) error {
 			continue
 		}
 		e := d.Event
-		if e.Kind.Barrier() {
+		if l.isBarrier(d) {
 			return nil
 		}
 		b.count[l.number]++
-		if e.Target != "" && e.Target != t.spec.Name {
+		if l.foreign(e) {
 			continue
 		}
 		passed, err := t.passOver(ctx, l, e)

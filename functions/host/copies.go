@@ -45,20 +45,25 @@ func serve[R any](ctx context.Context, m *nats.Msg, limit func(R) time.Duration,
 
 // repair answers when the rows that were asked for are on the stream.
 func (h *Bridges) repair(ctx context.Context, b *bridge.Bridge, m *nats.Msg) {
+	publish(ctx, m, b.Repair)
+}
+
+// restate answers when what one target is to be told again is on the stream.
+func (h *Bridges) restate(ctx context.Context, b *bridge.Bridge, m *nats.Msg) {
+	publish(ctx, m, b.Restate)
+}
+
+// publish has a bridge publish what is asked for, and answers with where on the stream that ends.
+func publish[R any](ctx context.Context, m *nats.Msg, do func(context.Context, R) (uint64, error)) {
 	var answer RepairAnswer
-	var req bridge.RepairRequest
+	var req R
 	ctx, cancel := context.WithTimeout(ctx, repairTimeout)
 	defer cancel()
 	err := json.Unmarshal(m.Data, &req)
 	if err != nil {
 		answer.Error = fmt.Sprintf("request is no JSON object: %v", err)
-	} else if answer.Seq, err = b.Repair(ctx, req); err != nil {
+	} else if answer.Seq, err = do(ctx, req); err != nil {
 		answer.Error = err.Error()
 	}
 	respond(m, answer)
-}
-
-// restate says that schemas are not published again yet; verify tells it to whoever wanted a repair.
-func (h *Bridges) restate(_ context.Context, _ *bridge.Bridge, m *nats.Msg) {
-	respond(m, RepairAnswer{Error: "this version repairs rows only: make partitions, indexes and aliases equal by hand on the target"})
 }

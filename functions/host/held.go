@@ -11,6 +11,7 @@ import (
 // heldLane is one lane in this process's hands: its lease is renewed and its events are read ahead until it is let go.
 type heldLane struct {
 	number int
+	target string
 	lease  *jetstream.Lease
 	lane   *jetstream.Lane
 	in     chan jetstream.Delivery
@@ -27,7 +28,7 @@ const readAhead = 256
 
 // openLane begins to renew the lease, and reads from the lane's checkpoint on. wake is called when something has come.
 func (t *target) openLane(ctx context.Context, number int, lease *jetstream.Lease, wake func()) (*heldLane, error) {
-	l := &heldLane{number: number, lease: lease, in: make(chan jetstream.Delivery, readAhead), ended: make(chan struct{})}
+	l := &heldLane{number: number, target: t.spec.Name, lease: lease, in: make(chan jetstream.Delivery, readAhead), ended: make(chan struct{})}
 	ctx = context.WithoutCancel(ctx) // what is in flight when the process is told to stop is to be settled
 	renew, stopRenew := context.WithCancel(ctx)
 	over, stopOver := lease.Context(ctx)
@@ -104,14 +105,20 @@ func (l *heldLane) fill(rows, bytes int) {
 
 func (l *heldLane) endsInBarrier() bool {
 	n := len(l.pending)
-	return n > 0 && isBarrier(&l.pending[n-1])
+	return n > 0 && l.isBarrier(&l.pending[n-1])
 }
 
-func isBarrier(d *jetstream.Delivery) bool { return d.Event != nil && d.Event.Kind.Barrier() }
+// isBarrier reports whether the lane has to wait at the event. What another target alone is told is passed over.
+func (l *heldLane) isBarrier(d *jetstream.Delivery) bool {
+	return d.Event != nil && d.Event.Kind.Barrier() && !l.foreign(d.Event)
+}
+
+// foreign reports whether the event is for another target alone.
+func (l *heldLane) foreign(e *jetstream.Event) bool { return e.Target != "" && e.Target != l.target }
 
 // barrier is the drop that the lane has come to, all before it being acked; else nil.
 func (l *heldLane) barrier() *jetstream.Event {
-	if len(l.pending) > 0 && isBarrier(&l.pending[0]) {
+	if len(l.pending) > 0 && l.isBarrier(&l.pending[0]) {
 		return l.pending[0].Event
 	}
 	return nil

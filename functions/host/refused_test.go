@@ -31,6 +31,7 @@ type refusal struct {
 	target  *model
 	pub     *jetstream.Publisher
 	n       int
+	only    string // the target that what is said is for; empty: all
 }
 
 func newRefusal(t *testing.T) *refusal {
@@ -120,7 +121,7 @@ func (r *refusal) say(kind jetstream.Kind, lane int, name string, id int64, body
 	r.must(err)
 	r.n++
 	e := &jetstream.Event{ID: fmt.Sprint("e", r.n), Kind: kind, Channel: jetstream.CatalogChannel, Lane: lane, Database: "default", Collection: name,
-		DatabaseID: 1, CollectionID: id, TS: uint64(r.n) << 18, Body: raw}
+		DatabaseID: 1, CollectionID: id, TS: uint64(r.n) << 18, Body: raw, Target: r.only}
 	if d, ok := body.(*msgpb.DeleteRequest); ok {
 		e.Rows, e.RowSum, e.PartitionID = int(d.GetNumRows()), uint64(r.n), -1
 	}

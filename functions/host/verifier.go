@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"kitestream/bridge"
 	"kitestream/bridge/scan"
 	"kitestream/functions/verify"
 	"kitestream/handlers"
@@ -166,10 +167,10 @@ func (v *Verifier) compare(ctx context.Context, t *jetstream.Task, req VerifyReq
 		},
 	}
 	if req.Repair {
-		cfg.Repair = func(ctx context.Context, r verify.RepairRequest) error {
+		cfg.Repair = func(ctx context.Context, r bridge.RepairRequest) error {
 			return v.askBridge(ctx, RepairSubject(req.Task), r)
 		}
-		cfg.Restate = func(ctx context.Context, r verify.RestateRequest) error {
+		cfg.Restate = func(ctx context.Context, r bridge.RestateRequest) error {
 			return v.askBridge(ctx, RestateSubject(req.Task), r)
 		}
 	}

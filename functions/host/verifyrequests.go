@@ -9,10 +9,10 @@ import (
 // until then that it is at it (HeaderProgress).
 func VerifySubject(source string) string { return requestPrefix + "source." + source + ".verify" }
 
-// RepairSubject is where the task's bridge answers a verify.RepairRequest with a RepairAnswer.
+// RepairSubject is where the task's bridge answers a bridge.RepairRequest with a RepairAnswer.
 func RepairSubject(task string) string { return requestPrefix + "bridge." + task + ".repair" }
 
-// RestateSubject is where the task's bridge answers a verify.RestateRequest with a RepairAnswer.
+// RestateSubject is where the task's bridge answers a bridge.RestateRequest with a RepairAnswer.
 func RestateSubject(task string) string { return requestPrefix + "bridge." + task + ".restate" }
 
 // VerifyRequest asks for a comparison of one target with the source.

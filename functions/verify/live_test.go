@@ -12,6 +12,7 @@ import (
 	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
 	"github.com/milvus-io/milvus-proto/go-api/v2/schemapb"
 
+	"kitestream/bridge"
 	"kitestream/functions/verify"
 	"kitestream/handlers"
 	"kitestream/jetstream"
@@ -147,13 +148,19 @@ func TestWhatCantBeRead(t *testing.T) {
 	}
 	release(true)
 	r := w.run()
+	w.is(r, verify.Different) // the source has it loaded
+	if c := r.Collections[0]; c.Settings != 1 || c.Differences[0].Kind != verify.OfLoad {
+		t.Errorf("found %+v", c)
+	}
+	w.spec.Leave = []string{jetstream.LeaveLoad}
+	r = w.run()
 	w.is(r, verify.Unknown)
 	if why := strings.Join(r.Collections[0].Why, ""); !strings.Contains(why, "not loaded on the target") {
 		t.Errorf("why: %s", why)
 	}
 	w.must(w.target.SetAlias(t.Context(), handlers.Ref{Database: w.db, Collection: w.db + "_x"}, w.place(orders)))
 	w.is(w.run(), verify.Different) // it needs no rows to see that
-	w.spec.Leave = []string{jetstream.LeaveAlias}
+	w.spec.Leave = []string{jetstream.LeaveAlias, jetstream.LeaveLoad}
 	w.is(w.run(), verify.Unknown)
 	w.must(w.target.DropAlias(t.Context(), handlers.Ref{Database: w.db, Collection: w.db + "_x"}))
 	release(false)
@@ -225,7 +232,7 @@ func TestPartitionKey(t *testing.T) {
 	}
 	refused := errors.New("no")
 	r = w.run(func(c *verify.Config) {
-		c.Repair = func(context.Context, verify.RepairRequest) error { return refused }
+		c.Repair = func(context.Context, bridge.RepairRequest) error { return refused }
 	})
 	w.is(r, verify.Different)
 	if c := r.Collections[0]; c.Missing != 1 || c.Repaired != 0 || len(c.Notes) != 1 {

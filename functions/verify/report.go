@@ -41,6 +41,7 @@ const (
 	OfIndex      Kind = "index"
 	OfAlias      Kind = "alias"
 	OfProperty   Kind = "property"
+	OfLoad       Kind = "load"  // the target has released what the source has loaded
 	OfCount      Kind = "count" // the target stores more rows than it has keys
 )
 

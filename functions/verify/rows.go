@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"kitestream/bridge"
 	"kitestream/bridge/scan"
 )
 
@@ -187,7 +188,7 @@ func (c *comparison) repair(ctx context.Context, sure []found) (left []found, mo
 	}
 	for partition, part := range byPartition(items) {
 		for chunk := range slices.Chunk(part, maxRepair) {
-			req := RepairRequest{CollectionID: c.out.ID, Partition: partition, Keys: keysOf(chunk)}
+			req := bridge.RepairRequest{CollectionID: c.out.ID, Partition: partition, Keys: keysOf(chunk)}
 			if err := c.cfg.Repair(ctx, req); err != nil {
 				c.note("rows were not repaired: %v", err)
 				return sure, nil, ctx.Err()

@@ -11,6 +11,7 @@ import (
 	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
 	"google.golang.org/protobuf/proto"
 
+	"kitestream/bridge"
 	"kitestream/bridge/scan"
 	"kitestream/handlers"
 	"kitestream/handlers/milvus"
@@ -96,6 +97,13 @@ func (c *comparison) settings(ctx context.Context) ([]Difference, error) {
 	}
 	if !spec.Leaves(jetstream.LeaveProperties) {
 		out = append(out, c.propertyDifferences(src, dst)...)
+	}
+	if !spec.Leaves(jetstream.LeaveLoad) {
+		loads, err := c.loadDifferences(ctx)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, loads...)
 	}
 	return out, nil
 }
@@ -254,6 +262,29 @@ func aliasesOf(ctx context.Context, s side, have settings) (out []string, err er
 	return out, err
 }
 
+// loadDifferences are the partitions that are loaded on the source alone: nobody can search them on the target.
+func (c *comparison) loadDifferences(ctx context.Context) ([]Difference, error) {
+	src, err := c.src.loaded(ctx)
+	if err != nil {
+		return nil, err
+	}
+	dst, err := c.dst.loaded(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, have := []string{""}, []string{""}
+	if !c.keyed {
+		all, have = c.takes(c.src.col), c.takes(c.dst.col)
+	}
+	var out []Difference
+	for _, p := range all {
+		if src.Has(p) && !dst.Has(p) && slices.Contains(have, p) {
+			out = append(out, Difference{Kind: OfLoad, Name: p, Source: "loaded", Target: "released"})
+		}
+	}
+	return out, nil
+}
+
 func (c *comparison) propertyDifferences(src, dst settings) []Difference {
 	asMap := func(list []*commonpb.KeyValuePair) map[string]string {
 		out := map[string]string{}
@@ -321,9 +352,8 @@ func (c *comparison) settleSettings(ctx context.Context) error {
 
 // restate has the settings repaired, and gives what still differs. One that can't be repaired so stays as it is.
 func (c *comparison) restate(ctx context.Context, was []Difference) (sure, moving []Difference, err error) {
-	if err := c.cfg.Restate(ctx, restating(c.out.ID, was)); err != nil {
-		c.note("its settings were not repaired: %v", err)
-		return was, nil, ctx.Err()
+	if err := c.cfg.Restate(ctx, c.restating(was)); err != nil { // of the others it may have told
+		c.note("not all of its settings were repaired: %v", err)
 	}
 	if err := c.wait(ctx); err != nil {
 		return nil, nil, err
@@ -347,14 +377,13 @@ func (c *comparison) sameTwice(ctx context.Context) (sure, moving []Difference, 
 	return nil, last, err
 }
 
-// restating is the request that has the target's partitions, indexes and aliases made as the source's are.
-func restating(id int64, sure []Difference) RestateRequest {
-	req := RestateRequest{CollectionID: id}
+// restating is the request that has the target told again of what differs.
+func (c *comparison) restating(sure []Difference) bridge.RestateRequest {
+	req := bridge.RestateRequest{CollectionID: c.out.ID, Target: c.cfg.Target}
 	for _, d := range sure {
-		extra := d.Source == "" && d.Target != ""
-		if extra && slices.Contains([]Kind{OfPartition, OfIndex, OfAlias}, d.Kind) {
-			req.Extra = append(req.Extra, Extra{Kind: d.Kind, Name: d.Name, Field: d.Field})
-		}
+		req.Settings = append(req.Settings, bridge.Setting{
+			Kind: bridge.SettingKind(d.Kind), Name: d.Name, Field: d.Field, Extra: d.Source == "" && d.Target != "",
+		})
 	}
 	return req
 }

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
 	"github.com/milvus-io/milvus-proto/go-api/v2/schemapb"
 
+	"kitestream/bridge"
 	"kitestream/bridge/scan"
 	"kitestream/handlers"
 	"kitestream/handlers/rules"
@@ -44,33 +46,11 @@ type Config struct {
 
 	// Repair has the task's bridge write the present state of rows again, and Restate the settings of a collection. They return
 	// when that is on the stream. nil: nothing is repaired.
-	Repair  func(context.Context, RepairRequest) error
-	Restate func(context.Context, RestateRequest) error
+	Repair  func(context.Context, bridge.RepairRequest) error
+	Restate func(context.Context, bridge.RestateRequest) error
 
 	// Progress is told how far it is, often; nil: nobody wants to know.
 	Progress func(Progress)
-}
-
-// RepairRequest asks a task's bridge to put the present state of rows onto the stream: the rows as they are, and a delete for each
-// key that is not there.
-type RepairRequest struct {
-	CollectionID int64      `json:"collection_id"`
-	Partition    string     `json:"partition"` // by name; empty for a collection with a partition key
-	Keys         []scan.Key `json:"keys"`      // 1,000 at most
-}
-
-// RestateRequest asks a task's bridge to put the present settings of a collection onto the stream, and the end of what the
-// target alone has.
-type RestateRequest struct {
-	CollectionID int64   `json:"collection_id"`
-	Extra        []Extra `json:"extra,omitempty"`
-}
-
-// Extra is a partition, an index or an alias that only the target has.
-type Extra struct {
-	Kind  Kind   `json:"kind"`
-	Name  string `json:"name"` // on the target
-	Field string `json:"field,omitempty"`
 }
 
 // Progress is how far a verification is.
@@ -281,13 +261,7 @@ func (r *run) compare(ctx context.Context, out *Collection) error {
 func (c *comparison) open(ctx context.Context) error {
 	c.src = side{what: "source", client: c.cfg.Source}
 	c.dst = side{what: "target", client: c.cfg.Dest, once: true}
-	find := func(s *side, n jetstream.QualifiedName) error {
-		return s.again(ctx, func() (err error) {
-			s.col, err = s.client.Collection(ctx, n.Database, n.Collection)
-			return err
-		})
-	}
-	if err := find(&c.src, c.out.Source); errors.Is(err, scan.ErrNoCollection) {
+	if err := c.find(ctx, &c.src, c.out.Source); errors.Is(err, scan.ErrNoCollection) {
 		return errGone
 	} else if err != nil {
 		return err
@@ -302,11 +276,18 @@ func (c *comparison) open(ctx context.Context) error {
 	}
 	c.fields = &fields{jsonValue: c.lite || isLite(c.srcVersion), seed: maphash.MakeSeed()}
 	c.choose(c.src.col.Schema)
-	err := find(&c.dst, c.out.Target)
+	err := c.find(ctx, &c.dst, c.out.Target)
 	if !errors.Is(err, scan.ErrNoCollection) {
 		return err
 	}
 	return c.lacking(ctx)
+}
+
+func (c *comparison) find(ctx context.Context, s *side, n jetstream.QualifiedName) error {
+	return s.again(ctx, func() (err error) {
+		s.col, err = s.client.Collection(ctx, n.Database, n.Collection)
+		return err
+	})
 }
 
 // begin has both sides read as they are now, or later.
@@ -331,31 +312,43 @@ func (c *comparison) choose(s *schemapb.CollectionSchema) {
 	}
 }
 
-// lacking is for a collection that the target has not: it is a difference if that is so after a wait.
+// lacking is for a collection that the target has not: it is a difference if that is so after a wait. Repaired, it is there and
+// empty.
 func (c *comparison) lacking(ctx context.Context) error {
 	if err := c.wait(ctx); err != nil {
 		return err
 	}
-	for _, s := range []struct {
-		side *side
-		name jetstream.QualifiedName
-	}{{&c.src, c.out.Source}, {&c.dst, c.out.Target}} {
-		err := s.side.again(ctx, func() error {
-			_, err := s.side.client.Collection(ctx, s.name.Database, s.name.Collection)
-			return err
-		})
-		switch {
-		case errors.Is(err, scan.ErrNoCollection) && s.side == &c.src:
-			return errGone
-		case errors.Is(err, scan.ErrNoCollection):
-			c.out.Settings++
-			c.print(Difference{Kind: OfCollection, Name: s.name.String(), Source: "it"})
-			return errCounted
-		case err != nil:
+	if err := c.find(ctx, &c.src, c.out.Source); errors.Is(err, scan.ErrNoCollection) {
+		return errGone
+	} else if err != nil {
+		return err
+	}
+	err := c.find(ctx, &c.dst, c.out.Target)
+	if !errors.Is(err, scan.ErrNoCollection) {
+		return cmp.Or(err, scan.ErrRecreated) // it has come meanwhile
+	}
+	d := Difference{Kind: OfCollection, Name: c.out.Target.String(), Source: "it"}
+	if c.cfg.Restate != nil {
+		if err := c.cfg.Restate(ctx, c.restating([]Difference{d})); err != nil {
+			c.note("it was not made again: %v", err)
+		}
+		if err := c.wait(ctx); err != nil {
 			return err
 		}
+		err = c.find(ctx, &c.dst, c.out.Target)
 	}
-	return scan.ErrRecreated // it has come meanwhile
+	switch {
+	case err == nil:
+		c.out.Repaired++
+		d.Repaired = true
+	case errors.Is(err, scan.ErrNoCollection):
+		c.out.Settings++
+		err = errCounted
+	default:
+		return err
+	}
+	c.print(d)
+	return err
 }
 
 // errCounted ends a comparison whose result is counted already.

@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/proto"
 
+	"kitestream/bridge"
 	"kitestream/bridge/scan"
 	"kitestream/functions/verify"
 	"kitestream/handlers"
@@ -333,7 +334,7 @@ func (w *world) repairing(c *verify.Config) {
 	c.Restate = w.restate
 }
 
-func (w *world) repair(ctx context.Context, req verify.RepairRequest) error {
+func (w *world) repair(ctx context.Context, req bridge.RepairRequest) error {
 	col, err := w.src.Collection(ctx, w.db, orders)
 	w.must(err)
 	if req.CollectionID != col.ID || len(req.Keys) > 1000 {
@@ -354,16 +355,19 @@ func (w *world) repair(ctx context.Context, req verify.RepairRequest) error {
 	return nil
 }
 
-func (w *world) restate(ctx context.Context, req verify.RestateRequest) error {
+func (w *world) restate(ctx context.Context, req bridge.RestateRequest) error {
 	src := handlers.Ref{Database: w.db, Collection: orders}
 	dst := w.place(orders)
-	for _, e := range req.Extra {
+	for _, e := range req.Settings {
+		if !e.Extra {
+			continue
+		}
 		switch e.Kind {
-		case verify.OfPartition:
+		case bridge.SettingPartition:
 			w.must(w.target.DropPartition(ctx, dst, e.Name))
-		case verify.OfIndex:
+		case bridge.SettingIndex:
 			w.must(w.target.DropIndex(ctx, &milvuspb.DropIndexRequest{DbName: dst.Database, CollectionName: dst.Collection, FieldName: e.Field, IndexName: e.Name}))
-		case verify.OfAlias:
+		case bridge.SettingAlias:
 			w.must(w.target.DropAlias(ctx, handlers.Ref{Database: dst.Database, Collection: e.Name}))
 		}
 	}
