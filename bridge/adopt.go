@@ -170,6 +170,9 @@ func (s *sequencer) publishAdoption(ctx context.Context, e *jetstream.Event, col
 		return err
 	}
 	req.CollectionName = e.Collection
+	if c := s.ledger.collections[col.ID]; c != nil { // what has been altered since is published from there on
+		req.Properties = altering(nil, c.Properties).set
+	}
 	text, err := json.Marshal(start)
 	if err != nil {
 		return err

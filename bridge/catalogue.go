@@ -135,7 +135,7 @@ func (s *sequencer) ensureDatabase(ctx context.Context, v *catalog.View, db *cat
 			return "", err
 		}
 	}
-	body, err := proto.Marshal(&milvuspb.CreateDatabaseRequest{DbName: db.Name, Properties: altering(nil, properties(db.Properties)).set})
+	body, err := proto.Marshal(&milvuspb.CreateDatabaseRequest{DbName: db.Name}) // its properties come after: a target may refuse those
 	if err != nil {
 		return "", err
 	}

@@ -22,11 +22,13 @@ import (
 
 // ledgerCopy is a copy of a collection's existing rows. It never changes: another takes its place.
 type ledgerCopy struct {
-	N     int    `json:"n"`               // which copy of the collection it is, from 1
-	Since uint64 `json:"since"`           // source timestamp: all later changes are in what is read of the queue
-	Prune bool   `json:"prune,omitempty"` // rows of the target that the source does not have go
-	Load  bool   `json:"load,omitempty"`  // the collection is loaded for it, and released after
-	Done  bool   `json:"done,omitempty"`
+	N      int    `json:"n"`                // which copy of the collection it is, from 1
+	Target string `json:"target,omitempty"` // the only target that it is for; empty: it is for all
+	Since  uint64 `json:"since"`            // source timestamp: all later changes are in what is read of the queue
+	Passed uint64 `json:"passed"`           // source timestamp: all rows up to here are passed over in the queue, a copy having them
+	Prune  bool   `json:"prune,omitempty"`  // rows of the target that the source does not have go
+	Load   bool   `json:"load,omitempty"`   // the collection is loaded for it, and released after
+	Done   bool   `json:"done,omitempty"`
 
 	Place copyPlace `json:"place,omitzero"`
 	Rows  int64     `json:"rows,omitempty"` // read so far

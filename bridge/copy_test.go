@@ -269,11 +269,16 @@ func (s *copySim) settle(t *testing.T, seed uint64) {
 	t.Helper()
 	s.epoch++
 	s.finish(s.ctx, t, s.epoch)
-	m := replay(s.ctx, t, s.srv.JetStream(), s.spec)
+	s.compare(t, seed, modelTarget{name: "t"})
+}
+
+func (s *copySim) compare(t *testing.T, seed uint64, to modelTarget) {
+	t.Helper()
+	m := replayTo(s.ctx, t, s.srv.JetStream(), s.spec, to)
 	if diff := cmp.Diff(s.h.expected(), m.rows()); diff != "" {
-		t.Errorf("seed %d: target differs from source (-source +target):\n%s", seed, diff)
+		t.Errorf("seed %d: target %s differs from source (-source +target):\n%s", seed, to.name, diff)
 	}
 	if diff := cmp.Diff(s.h.settings(s.spec), m.settings()); diff != "" {
-		t.Errorf("seed %d: the target's settings differ from the source's (-source +target):\n%s", seed, diff)
+		t.Errorf("seed %d: the settings of target %s differ from the source's (-source +target):\n%s", seed, to.name, diff)
 	}
 }

@@ -130,7 +130,7 @@ func (s *sequencer) copyEvent(cp copied, kind jetstream.Kind, lane, i int) *jets
 		e.PartitionID = allPartitions
 	}
 	if cp.r.keys == nil {
-		e.Snapshot = cp.col.Copy.N
+		e.Snapshot, e.Target = cp.col.Copy.N, cp.col.Copy.Target
 	}
 	return e
 }

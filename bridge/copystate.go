@@ -19,8 +19,17 @@ func (c *ledgerCollection) begun(e *jetstream.Event) error {
 	if err := json.Unmarshal([]byte(e.Resume), &start); err != nil {
 		return fmt.Errorf("event %s: what it says of its snapshot can't be read: %w", e.ID, err)
 	}
-	c.Copy = &ledgerCopy{N: e.Snapshot, Since: start.Since, Load: start.Load, Prune: start.Prune}
-	c.Stopped = ""
+	next := &ledgerCopy{N: e.Snapshot, Target: e.Target, Since: start.Since, Load: start.Load, Prune: start.Prune}
+	switch {
+	case e.Target == "" && (c.Copy == nil || start.Prune):
+		next.Passed = start.Since
+	case c.Copy != nil: // there are targets that have rows, and wait for what the queue has of their changes
+		next.Passed = c.Copy.Passed
+	}
+	if e.Target == "" {
+		c.Stopped = ""
+	}
+	c.Copy = next
 	return nil
 }
 
@@ -41,7 +50,7 @@ func (s *sequencer) showCopy(c *ledgerCollection, cs *jetstream.CollectionStatus
 	if c.Copy == nil || s.task.Snapshot == jetstream.SnapshotPresent && c.Copy.N == 1 {
 		return
 	}
-	st := &jetstream.SnapshotStatus{Number: c.Copy.N, Done: c.Copy.Done, Rows: c.Copy.Rows}
+	st := &jetstream.SnapshotStatus{Number: c.Copy.N, Target: c.Copy.Target, Done: c.Copy.Done, Rows: c.Copy.Rows}
 	cs.Snapshot = st
 	switch {
 	case cs.State == "stopped":

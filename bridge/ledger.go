@@ -118,14 +118,20 @@ func (l *ledger) channels() []string {
 }
 
 // apply takes one event of CatalogChannel into account, a second time without effect. What one target alone is told says what all
-// have been told before.
+// have been told before, but that existing rows are copied to it.
 func (l *ledger) apply(e *jetstream.Event) error {
 	if e.Target != "" {
+		if c := l.collections[e.CollectionID]; c != nil && e.Kind == jetstream.CreateCollection {
+			return c.begun(e)
+		}
 		return nil
 	}
 	switch e.Kind {
 	case jetstream.CreateDatabase:
-		return l.createDatabase(e)
+		if l.databases[e.DatabaseID] == nil {
+			l.databases[e.DatabaseID] = &ledgerDatabase{ID: e.DatabaseID, Name: e.Database}
+		}
+		return nil
 	case jetstream.DropDatabase:
 		delete(l.databases, e.DatabaseID)
 		maps.DeleteFunc(l.aliases, func(k catalog.AliasKey, _ int64) bool { return k.DatabaseID == e.DatabaseID })
@@ -173,17 +179,6 @@ func (l *ledger) applyTo(c *ledgerCollection, e *jetstream.Event) error {
 		return c.applyIndex(e)
 	case jetstream.LoadCollection, jetstream.ReleaseCollection, jetstream.LoadPartitions, jetstream.ReleasePartitions:
 		return c.applyLoad(e)
-	}
-	return nil
-}
-
-func (l *ledger) createDatabase(e *jetstream.Event) error {
-	var req milvuspb.CreateDatabaseRequest
-	if err := decode(e, &req); err != nil {
-		return err
-	}
-	if l.databases[e.DatabaseID] == nil {
-		l.databases[e.DatabaseID] = &ledgerDatabase{ID: e.DatabaseID, Name: e.Database, Properties: asMap(req.GetProperties())}
 	}
 	return nil
 }

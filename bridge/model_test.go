@@ -22,9 +22,20 @@ import (
 // replay applies the stream to a model that forgives nothing.
 func replay(ctx context.Context, t *testing.T, js natsjs.JetStream, spec jetstream.TaskSpec) *model {
 	t.Helper()
-	m := &model{t: t, ids: map[string]uint64{}, dbs: map[string]*modelDatabase{"default": {id: 1}}, cols: map[string]*modelCollection{},
+	return replayTo(ctx, t, js, spec, modelTarget{name: spec.Targets[0].Name})
+}
+
+// modelTarget is for whom a stream is replayed, and from where.
+type modelTarget struct {
+	name   string
+	behind uint64 // 0: it was there from the beginning
+}
+
+func replayTo(ctx context.Context, t *testing.T, js natsjs.JetStream, spec jetstream.TaskSpec, to modelTarget) *model {
+	t.Helper()
+	m := &model{t: t, target: to, ids: map[string]uint64{}, dbs: map[string]*modelDatabase{"default": {id: 1}}, cols: map[string]*modelCollection{},
 		aliases: map[string]string{}, sums: map[string]uint64{}, allowed: newModelAccess()}
-	err := jetstream.Scan(ctx, js, spec.Name, []string{jetstream.StreamSubjects(spec.Name)}, 1, func(e *jetstream.Event) error {
+	err := jetstream.Scan(ctx, js, spec.Name, []string{jetstream.StreamSubjects(spec.Name)}, to.behind+1, func(e *jetstream.Event) error {
 		m.apply(e)
 		return nil
 	})
@@ -37,6 +48,7 @@ func replay(ctx context.Context, t *testing.T, js natsjs.JetStream, spec jetstre
 // model is a target Milvus that refuses what a real one refuses, and besides everything that is there or gone already.
 type model struct {
 	t       *testing.T
+	target  modelTarget
 	ids     map[string]uint64
 	dbs     map[string]*modelDatabase
 	cols    map[string]*modelCollection // by database.name
@@ -94,6 +106,10 @@ func (m *model) apply(e *jetstream.Event) {
 	m.at = e
 	m.must(m.ids[e.ID] == 0, "is on the stream twice, before at %d", m.ids[e.ID])
 	m.ids[e.ID] = e.Seq
+	m.count(e)
+	if e.Target != "" && e.Target != m.target.name {
+		return
+	}
 	lane := jetstream.AllLanes
 	if e.Kind.Setting() {
 		lane = jetstream.SettingsLane
@@ -112,7 +128,7 @@ func (m *model) apply(e *jetstream.Event) {
 		m.must(db == nil, "the database is there")
 		var r milvuspb.CreateDatabaseRequest
 		m.body(&r)
-		m.dbs[e.Database] = &modelDatabase{id: e.DatabaseID, properties: set(nil, r.GetProperties())}
+		m.dbs[e.Database] = &modelDatabase{id: e.DatabaseID, properties: map[string]string{}} // handlers give it none
 		return
 	case jetstream.CreateCollection:
 		m.createCollection(e)
@@ -139,6 +155,9 @@ func (m *model) apply(e *jetstream.Event) {
 func (m *model) createCollection(e *jetstream.Event) {
 	m.t.Helper()
 	m.must(m.dbs[e.Database] != nil, "there is no database")
+	if c := m.cols[e.Database+"."+e.Collection]; c != nil && c.id == e.CollectionID && e.Snapshot > 1 {
+		return // it is copied anew
+	}
 	m.mustBeFree(e.Database, e.Collection)
 	var r milvuspb.CreateCollectionRequest
 	var schema schemapb.CollectionSchema
@@ -195,7 +214,7 @@ func (m *model) applyTo(col *modelCollection, e *jetstream.Event) {
 		var r milvuspb.AddCollectionFieldRequest
 		var f schemapb.FieldSchema
 		m.body(&r)
-		m.must(proto.Unmarshal(r.GetSchema(), &f) == nil && !col.fields[f.GetName()], "field %s is there", f.GetName())
+		m.must(proto.Unmarshal(r.GetSchema(), &f) == nil && (!col.fields[f.GetName()] || m.target.behind > 0), "field %s is there", f.GetName())
 		col.fields[f.GetName()] = true
 	case jetstream.AlterCollection:
 		var r milvuspb.AlterCollectionRequest
@@ -334,11 +353,22 @@ func (c *modelCollection) served() bool {
 	return slices.ContainsFunc(slices.Collect(maps.Values(c.indexes)), func(ix modelIndex) bool { return ix.field == "vec" })
 }
 
-func (m *model) applyRows(e *jetstream.Event, col *modelCollection) {
+// count looks whether the sum of rows that an event tells is right.
+func (m *model) count(e *jetstream.Event) {
 	m.t.Helper()
+	if !e.Kind.Rows() {
+		return
+	}
 	key := fmt.Sprint(e.CollectionID, "/", e.Lane)
+	if _, begun := m.sums[key]; !begun && m.target.behind > 0 {
+		m.sums[key] = e.RowSum - uint64(e.Rows)
+	}
 	m.sums[key] += uint64(e.Rows)
 	m.must(m.sums[key] == e.RowSum, "row sum %d, counted %d", e.RowSum, m.sums[key])
+}
+
+func (m *model) applyRows(e *jetstream.Event, col *modelCollection) {
+	m.t.Helper()
 	if e.Kind == jetstream.Insert {
 		part := col.rows[e.Partition]
 		m.must(part != nil, "there is no partition %s", e.Partition)

@@ -79,7 +79,7 @@ func (s *sequencer) restate(ctx context.Context, req RestateRequest) error {
 	if err := r.loads(ctx); err != nil {
 		return err
 	}
-	return errors.Join(odd...)
+	return errors.Join(append(odd, r.loadMade(ctx, req.Settings))...)
 }
 
 // notRestatedError says what of a target has to be mended by hand.
@@ -111,24 +111,25 @@ func (r restating) all(ctx context.Context, v *catalog.View) error {
 			return err
 		}
 	}
-	create, err := CreateRequest(&catalog.Database{Name: r.col.Database}, seen)
+	if err := r.create(ctx, seen); err != nil {
+		return err
+	}
+	return r.rest(ctx)
+}
+
+// create tells it of the creation, with the properties that the collection has by now.
+func (r restating) create(ctx context.Context, seen *catalog.Collection) error {
+	req, err := CreateRequest(&catalog.Database{Name: r.col.Database}, seen)
 	if err != nil {
 		return err
 	}
-	create.CollectionName = r.col.Name
-	if err := r.publish(ctx, jetstream.CreateCollection, r.col.ID, create); err != nil {
-		return err
-	}
-	for _, is := range r.settings() {
-		if err := r.one(ctx, is); err != nil {
-			return err
-		}
-	}
-	return r.loads(ctx)
+	req.CollectionName, req.Properties = r.col.Name, altering(nil, r.col.Properties).set
+	return r.publish(ctx, jetstream.CreateCollection, r.col.ID, req)
 }
 
-// settings are all that the ledger holds of the collection, in an order in which a target takes them.
-func (r restating) settings() (all []Setting) {
+// rest tells it everything that came after the creation, in an order in which a target takes it.
+func (r restating) rest(ctx context.Context) error {
+	var all []Setting
 	for _, id := range slices.Sorted(maps.Keys(r.col.Partitions)) {
 		all = append(all, Setting{Kind: SettingPartition, Name: r.col.Partitions[id]})
 	}
@@ -138,13 +139,12 @@ func (r restating) settings() (all []Setting) {
 	for _, key := range r.s.ledger.aliasesOf(r.col.ID) {
 		all = append(all, Setting{Kind: SettingAlias, Name: key.Name})
 	}
-	for _, key := range slices.Sorted(maps.Keys(r.col.Properties)) {
-		if r.s.task.Leaves(jetstream.LeaveProperties) {
-			break
+	for _, is := range all {
+		if err := r.one(ctx, is); err != nil {
+			return err
 		}
-		all = append(all, Setting{Kind: SettingProperty, Name: key})
 	}
-	return all
+	return r.loads(ctx)
 }
 
 func (r restating) one(ctx context.Context, is Setting) error {
@@ -163,7 +163,6 @@ func (r restating) one(ctx context.Context, is Setting) error {
 	return &notRestatedError{is, "it is of no kind that can be told again"}
 }
 
-// partition tells of a partition. One that was dropped by hand in a loaded collection need not be loaded when it is there again.
 func (r restating) partition(ctx context.Context, is Setting) error {
 	id := r.col.partitionNamed(is.Name)
 	e := jetstream.Event{Partition: is.Name, PartitionID: id}
@@ -174,13 +173,27 @@ func (r restating) partition(ctx context.Context, is Setting) error {
 	case is.Extra || id == 0:
 		return nil // it has come, or gone, since it was asked for
 	}
-	err := r.publishAs(ctx, e, jetstream.CreatePartition, id, &milvuspb.CreatePartitionRequest{
+	return r.publishAs(ctx, e, jetstream.CreatePartition, id, &milvuspb.CreatePartitionRequest{
 		DbName: r.col.Database, CollectionName: r.col.Name, PartitionName: is.Name})
-	if l := r.col.Load; err != nil || l == nil || !l.Whole || slices.Contains(l.Parts, is.Name) {
-		return err
+}
+
+// loadMade has partitions loaded that were told again: in a collection that is loaded whole a Milvus need not do it by itself.
+func (r restating) loadMade(ctx context.Context, told []Setting) error {
+	l := r.col.Load
+	if l == nil || !l.Whole {
+		return nil
+	}
+	var names []string
+	for _, is := range told {
+		if is.Kind == SettingPartition && !is.Extra && r.col.partitionNamed(is.Name) != 0 && !slices.Contains(l.Parts, is.Name) {
+			names = append(names, is.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
 	}
 	return r.publish(ctx, jetstream.LoadPartitions, r.col.ID, &milvuspb.LoadPartitionsRequest{
-		DbName: r.col.Database, CollectionName: r.col.Name, PartitionNames: []string{is.Name}, ReplicaNumber: r.col.Load.Replicas})
+		DbName: r.col.Database, CollectionName: r.col.Name, PartitionNames: names, ReplicaNumber: l.Replicas})
 }
 
 func (r restating) index(ctx context.Context, is Setting) error {

@@ -24,7 +24,7 @@ func (s *sequencer) rows(ctx context.Context, c *channel, ch *change) (wait stri
 		s.metrics.passedOver.Inc()
 		return "", nil
 	}
-	if col.Copy != nil && ch.ts <= col.Copy.Since {
+	if col.Copy != nil && ch.ts <= col.Copy.Passed {
 		s.metrics.covered.Inc()
 		return "", nil
 	}

@@ -52,12 +52,16 @@ func (t TargetID) LeasePrefix() string { return "lane." + token(t.Task.Name) + "
 // ForgetTask removes every record of a task, of all its lives, from a bucket that is kept by task: lane checkpoints,
 // barriers and stops, or statuses. A compare-and-set by somebody who knew one of them fails from then on.
 func ForgetTask(ctx context.Context, js natsjs.JetStream, kv natsjs.KeyValue, task string) error {
-	// One purge of the stream below: KV's own would leave a marker for each key, for ever.
+	return purge(ctx, js, kv, "*."+token(task)+".>")
+}
+
+// purge removes the keys that match. It is one purge of the stream below: KV's own would leave a marker for each key, for ever.
+func purge(ctx context.Context, js natsjs.JetStream, kv natsjs.KeyValue, keys string) error {
 	s, err := js.Stream(ctx, "KV_"+kv.Bucket())
 	if err != nil {
 		return fmt.Errorf("open bucket %s: %w", kv.Bucket(), err)
 	}
-	filter := kvSubject(kv, "*."+token(task)+".>")
+	filter := kvSubject(kv, keys)
 	if err := s.Purge(ctx, natsjs.WithPurgeSubject(filter)); err != nil {
 		return fmt.Errorf("purge %s: %w", filter, err)
 	}

@@ -37,7 +37,7 @@ func (c *claim) state(ctx context.Context) (LaneStatus, error) {
 		if err != nil {
 			return LaneStatus{}, err
 		}
-		if revision == 0 {
+		if revision == 0 || rec.Consumer == "" {
 			return c.unopened(ctx, rec)
 		}
 		info, err := c.consumerState(ctx, rec.Consumer)

@@ -56,6 +56,7 @@ type CollectionStatus struct {
 
 // SnapshotStatus is how far the copy of a collection's existing rows is.
 type SnapshotStatus struct {
+	Target  string  `json:"target,omitempty"`          // the only target that it is for; empty: it is for all
 	Number  int     `json:"number"`                    // which copy of the collection it is, from 1
 	Done    bool    `json:"done,omitempty"`            // all are on the stream
 	Rows    int64   `json:"rows"`                      // read and published so far

@@ -27,6 +27,9 @@ const (
 	subjectPosition   = "task.position"
 	subjectResnapshot = "task.resnapshot"
 	subjectVerify     = "task.verify"
+
+	subjectAddTarget    = "task.add-target"
+	subjectRemoveTarget = "task.remove-target"
 )
 
 // NameRequest names the task that a request is about.

@@ -129,30 +129,31 @@ func (s *Service) askBridge(ctx context.Context, t *jetstream.Task, say func(str
 func sooner(limit time.Duration) time.Duration { return limit - min(time.Second, limit/10) }
 
 func (s *Service) requestSync(ctx context.Context, task string, limit time.Duration) error {
-	err := s.requestBridge(ctx, task, host.SyncSubject(task), host.SyncRequest{TimeoutMS: limit.Milliseconds()})
+	_, err := s.requestBridge(ctx, task, host.SyncSubject(task), host.SyncRequest{TimeoutMS: limit.Milliseconds()})
 	if errors.Is(err, context.DeadlineExceeded) {
 		return refuse(CodeTimeout, "the bridge of task %s did not bring all that its source holds onto the stream in time", task)
 	}
 	return err
 }
 
-// requestBridge has the task's bridge do something of which only the failure is told. That it did not in time is ctx's error.
-func (s *Service) requestBridge(ctx context.Context, task, subject string, req any) error {
+// requestBridge has the task's bridge do something, and gives the sequence that it answers with. That it did not in time is ctx's
+// error.
+func (s *Service) requestBridge(ctx context.Context, task, subject string, req any) (uint64, error) {
 	m, err := s.cfg.NC.RequestWithContext(ctx, subject, encode(req))
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
-		return refuse(CodeNoBridge, "the bridge of task %s does not answer yet", task)
+		return 0, refuse(CodeNoBridge, "the bridge of task %s does not answer yet", task)
 	case err != nil:
-		return fmt.Errorf("ask the bridge of task %s: %w", task, err)
+		return 0, fmt.Errorf("ask the bridge of task %s: %w", task, err)
 	}
-	var answer host.SyncAnswer
+	var answer host.BridgeAnswer
 	if err := json.Unmarshal(m.Data, &answer); err != nil {
-		return fmt.Errorf("read the answer of the bridge of task %s: %w", task, err)
+		return 0, fmt.Errorf("read the answer of the bridge of task %s: %w", task, err)
 	}
 	if answer.Error != "" {
-		return refuse(CodeSource, "the bridge of task %s: %s", task, answer.Error)
+		return 0, refuse(CodeSource, "the bridge of task %s: %s", task, answer.Error)
 	}
-	return nil
+	return answer.Seq, nil
 }
 
 // awaitStatus waits for a status of the bridge that is newer than a moment: a collection that stopped on the source

@@ -115,9 +115,17 @@ func (s *Service) takeApart(ctx context.Context, t *jetstream.Task) error {
 	if len(holders) > 0 {
 		return fmt.Errorf("delete task %s: %w", t.Spec.Name, jetstream.ErrHeld)
 	}
-	lease, err := s.cfg.Leases.Acquire(ctx, deleteLease(t), s.cfg.Holder)
-	if err != nil {
+	if err := s.alone(ctx, deleteLease(t), func(held context.Context) error { return s.removeAll(held, t) }); err != nil {
 		return fmt.Errorf("delete task %s: %w", t.Spec.Name, err)
+	}
+	return nil
+}
+
+// alone runs fn under a lease, in a context that ends with it. The error wraps ErrHeld while another process has the lease.
+func (s *Service) alone(ctx context.Context, key string, fn func(context.Context) error) error {
+	lease, err := s.cfg.Leases.Acquire(ctx, key, s.cfg.Holder)
+	if err != nil {
+		return err
 	}
 	renewed := make(chan struct{})
 	renew, stop := context.WithCancel(ctx)
@@ -126,7 +134,7 @@ func (s *Service) takeApart(ctx context.Context, t *jetstream.Task) error {
 		_ = lease.Run(renew) // its end shows in the lease's context
 	}()
 	held, free := lease.Context(ctx)
-	err = s.removeAll(held, t)
+	err = fn(held)
 	free()
 	stop()
 	<-renewed

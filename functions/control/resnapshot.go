@@ -41,7 +41,7 @@ func (s *Service) resnapshot(ctx context.Context, c call) (any, error) {
 		return nil, err
 	}
 	for _, n := range names {
-		err := s.requestBridge(ctx, r.Name, host.ResnapshotSubject(r.Name), host.ResnapshotRequest{Collection: n})
+		_, err := s.requestBridge(ctx, r.Name, host.ResnapshotSubject(r.Name), host.ResnapshotRequest{Collection: n})
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = refuse(CodeTimeout, "the bridge of task %s did not begin to copy %s in time", r.Name, n)
 		}

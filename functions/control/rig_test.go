@@ -230,7 +230,7 @@ type bridge struct {
 	r     *rig
 	task  jetstream.TaskRef
 	lease *jetstream.Lease
-	sync  func(host.SyncRequest) host.SyncAnswer // nil: all is on the stream
+	sync  func(host.SyncRequest) host.BridgeAnswer // nil: all is on the stream
 
 	mu     sync.Mutex
 	status jetstream.BridgeStatus
@@ -238,7 +238,7 @@ type bridge struct {
 	done   chan struct{}
 }
 
-func (r *rig) bridge(task jetstream.TaskRef, st jetstream.BridgeStatus, answer func(host.SyncRequest) host.SyncAnswer) *bridge {
+func (r *rig) bridge(task jetstream.TaskRef, st jetstream.BridgeStatus, answer func(host.SyncRequest) host.BridgeAnswer) *bridge {
 	r.t.Helper()
 	st.Worker, st.State = "bridge-1", "running"
 	b := &bridge{r: r, task: task, lease: r.hold(jetstream.BridgeLease(task.Name), "bridge-1"), sync: answer, status: st, done: make(chan struct{})}
@@ -270,7 +270,7 @@ func (r *rig) bridge(task jetstream.TaskRef, st jetstream.BridgeStatus, answer f
 func (b *bridge) answer(m *nats.Msg) {
 	var q host.SyncRequest
 	_ = json.Unmarshal(m.Data, &q)
-	var a host.SyncAnswer
+	var a host.BridgeAnswer
 	if b.sync != nil {
 		a = b.sync(q)
 	}

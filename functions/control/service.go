@@ -114,6 +114,8 @@ func (s *Service) endpoints() []endpoint {
 		{subjectResume, "go on applying, and try stopped collections again: NameRequest in, ChangeAnswer out", false, s.resume},
 		{subjectDelete, "remove a task and its stream: NameRequest in, ChangeAnswer out", true, s.remove},
 		{subjectResnapshot, "copy existing rows of collections anew: ResnapshotRequest in, ResnapshotAnswer out", true, s.resnapshot},
+		{subjectAddTarget, "have a target join a task: AddTargetRequest in, TargetAnswer out", true, s.addTarget},
+		{subjectRemoveTarget, "have a target leave a task: RemoveTargetRequest in, TargetAnswer out", true, s.removeTarget},
 		{subjectVerify, "compare targets with their source: VerifyRequest in, VerifyAnswer out", true, s.verify},
 		{subjectPosition, "how far a task is: PositionRequest in, PositionAnswer out", true, s.position},
 	}

@@ -216,14 +216,15 @@ func (f *facts) viewCollection(t *targetFacts, c jetstream.CollectionStatus) Col
 		v.State = Paused
 	}
 	v.Lag = f.collectionLag(t, c)
-	v.Snapshot = c.Snapshot
-	v.Why = copying(c.Snapshot)
+	if s := c.Snapshot; s != nil && (s.Target == "" || s.Target == t.spec.Name) {
+		v.Snapshot, v.Why = s, copying(s)
+	}
 	return v
 }
 
-// copying says how far the copy of existing rows is; nothing when there is none under way.
+// copying says how far the copy of existing rows is; nothing when it has ended.
 func copying(s *jetstream.SnapshotStatus) string {
-	if s == nil || s.Done {
+	if s.Done {
 		return ""
 	}
 	text := fmt.Sprintf("existing rows are being copied: %d", s.Rows)

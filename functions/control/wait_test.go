@@ -89,9 +89,9 @@ func TestWaitWaitsForTheBridge(t *testing.T) {
 	w := r.wait("orders", time.Minute)
 	r.eventually("no bridge is told", w.told("no bridge of source default holds task orders"))
 	release := make(chan struct{})
-	r.bridge(task, replicating(0), func(host.SyncRequest) host.SyncAnswer {
+	r.bridge(task, replicating(0), func(host.SyncRequest) host.BridgeAnswer {
 		<-release
-		return host.SyncAnswer{}
+		return host.BridgeAnswer{}
 	})
 	lane0 := r.work(task.Target("standby").Lane(0))
 	r.work(task.Target("standby").Lane(1))
@@ -175,15 +175,15 @@ func TestWaitTimesOut(t *testing.T) {
 	}
 	hang := make(chan struct{})
 	defer close(hang)
-	b := r.bridge(task, replicating(0), func(host.SyncRequest) host.SyncAnswer { <-hang; return host.SyncAnswer{} })
+	b := r.bridge(task, replicating(0), func(host.SyncRequest) host.BridgeAnswer { <-hang; return host.BridgeAnswer{} })
 	if err := <-r.wait("orders", time.Second).ended; code(err) != control.CodeTimeout {
 		t.Errorf("wait for a bridge that hangs: %v", err)
 	}
 	b.die()
 	_ = b.lease.Release(t.Context())
-	r.bridge(task, replicating(0), func(q host.SyncRequest) host.SyncAnswer {
+	r.bridge(task, replicating(0), func(q host.SyncRequest) host.BridgeAnswer {
 		time.Sleep(time.Duration(q.TimeoutMS) * time.Millisecond)
-		return host.SyncAnswer{Error: "channel ch0 is read up to 4/4/1 of 5"}
+		return host.BridgeAnswer{Error: "channel ch0 is read up to 4/4/1 of 5"}
 	})
 	if err := <-r.wait("orders", 2*time.Second).ended; code(err) != control.CodeTimeout || !strings.Contains(err.Error(), "channel ch0 is read up to 4/4/1 of 5") {
 		t.Errorf("wait for a bridge that can't read on: %v", err)
@@ -208,13 +208,13 @@ func TestWaitOutlivesItsControl(t *testing.T) {
 	first := true
 	hang := make(chan struct{})
 	defer close(hang)
-	b := r.bridge(task, replicating(0), func(host.SyncRequest) host.SyncAnswer {
+	b := r.bridge(task, replicating(0), func(host.SyncRequest) host.BridgeAnswer {
 		if first {
 			first = false
 			asked.Done()
-			return host.SyncAnswer{Error: "this answer is lost"}
+			return host.BridgeAnswer{Error: "this answer is lost"}
 		}
-		return host.SyncAnswer{}
+		return host.BridgeAnswer{}
 	})
 	_ = b
 	w := r.wait("orders", time.Minute)
@@ -252,7 +252,7 @@ func TestPosition(t *testing.T) {
 	st := replicating(0)
 	st.Channels = map[string]jetstream.ChannelStatus{"ch1": {Resume: "5/5/1", TS: tso(time.Second)}, "ch0": {Resume: "4//0", Error: "a gap"}}
 	var q host.SyncRequest
-	r.bridge(task, st, func(r host.SyncRequest) host.SyncAnswer { q = r; return host.SyncAnswer{} })
+	r.bridge(task, st, func(r host.SyncRequest) host.BridgeAnswer { q = r; return host.BridgeAnswer{} })
 	last := r.publish("orders", insert(0, "kites", 7, 1, 1), insert(1, "kites", 7, 1, 1), insert(0, "kites", 7, 1, 2))
 	r.work(task.Target("standby").Lane(0)).apply(1)
 	a, err := r.client.Position(t.Context(), control.PositionRequest{Name: "orders", Sync: true, TimeoutMS: 4000})
@@ -280,9 +280,9 @@ func TestPosition(t *testing.T) {
 func TestPositionForPlainClients(t *testing.T) {
 	r := newServed(t)
 	task := r.create(spec("orders"))
-	r.bridge(task, replicating(0), func(host.SyncRequest) host.SyncAnswer {
+	r.bridge(task, replicating(0), func(host.SyncRequest) host.BridgeAnswer {
 		time.Sleep(1500 * time.Millisecond)
-		return host.SyncAnswer{Error: "no etcd"}
+		return host.BridgeAnswer{Error: "no etcd"}
 	})
 	m, err := r.srv.Conn().Request("kitestream.task.position", []byte(`{"name":"orders","sync":true}`), 10*time.Second)
 	if err != nil || m.Header.Get(control.HeaderProgress) != "" || !strings.Contains(string(m.Data), "KS-C-SOURCE") {
@@ -296,7 +296,7 @@ func TestBridgeThatGoesWhileItIsAsked(t *testing.T) {
 	hang := make(chan struct{})
 	defer close(hang)
 	asked := make(chan struct{}, 10)
-	b := r.bridge(task, replicating(0), func(host.SyncRequest) host.SyncAnswer { asked <- struct{}{}; <-hang; return host.SyncAnswer{} })
+	b := r.bridge(task, replicating(0), func(host.SyncRequest) host.BridgeAnswer { asked <- struct{}{}; <-hang; return host.BridgeAnswer{} })
 	ended := make(chan error, 1)
 	go func() {
 		_, err := r.client.Position(t.Context(), control.PositionRequest{Name: "orders", Sync: true})

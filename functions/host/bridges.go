@@ -192,7 +192,7 @@ func (h *Bridges) runOne(ctx context.Context, t *jetstream.Task, lease *jetstrea
 	defer stop()
 	for subject, answer := range map[string]func(context.Context, *bridge.Bridge, *nats.Msg){
 		SyncSubject(t.Spec.Name): h.sync, ResnapshotSubject(t.Spec.Name): h.resnapshot, RepairSubject(t.Spec.Name): h.repair,
-		RestateSubject(t.Spec.Name): h.restate,
+		RestateSubject(t.Spec.Name): h.restate, WelcomeSubject(t.Spec.Name): h.welcome,
 	} {
 		sub, err := h.cfg.NC.Subscribe(subject, func(m *nats.Msg) {
 			answers.Go(func() { answer(asked, b, m) })

@@ -3,13 +3,17 @@ package host
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"kitestream/jetstream"
 )
 
 // claim is a lease that a process wants on part of a task.
-type claim struct{ key, holder string }
+type claim struct {
+	key, holder string
+	target      *jetstream.TargetSpec // whose lane it is; nil: it is the bridge
+}
 
 // acquire takes a lease, and gives it back where the task has changed meanwhile: the list that a process works from may
 // be old, and a lease on a task that is being deleted could bring its stream back.
@@ -21,6 +25,9 @@ func acquire(ctx context.Context, leases *jetstream.Leases, tasks *jetstream.Tas
 	now, err := tasks.Get(ctx, t.Spec.Name)
 	if err == nil && (now.ID != t.ID || now.State == jetstream.TaskDeleting) {
 		err = fmt.Errorf("task %s is another one by now: %w", t.Spec.Name, jetstream.ErrNotFound)
+	}
+	if err == nil && c.target != nil && !slices.Contains(now.Spec.Targets, *c.target) {
+		err = fmt.Errorf("target %s of task %s is gone or another one by now: %w", c.target.Name, t.Spec.Name, jetstream.ErrNotFound)
 	}
 	if err == nil {
 		return lease, nil

@@ -36,7 +36,7 @@ func serve[R any](ctx context.Context, m *nats.Msg, limit func(R) time.Duration,
 		defer cancel()
 		err = do(ctx, req)
 	}
-	var answer SyncAnswer
+	var answer BridgeAnswer
 	if err != nil {
 		answer.Error = err.Error()
 	}
@@ -53,9 +53,12 @@ func (h *Bridges) restate(ctx context.Context, b *bridge.Bridge, m *nats.Msg) {
 	publish(ctx, m, b.Restate)
 }
 
+// welcome answers when a target that is about to join has been told everything.
+func (h *Bridges) welcome(ctx context.Context, b *bridge.Bridge, m *nats.Msg) { publish(ctx, m, b.Welcome) }
+
 // publish has a bridge publish what is asked for, and answers with where on the stream that ends.
 func publish[R any](ctx context.Context, m *nats.Msg, do func(context.Context, R) (uint64, error)) {
-	var answer RepairAnswer
+	var answer BridgeAnswer
 	var req R
 	ctx, cancel := context.WithTimeout(ctx, repairTimeout)
 	defer cancel()

@@ -41,11 +41,11 @@ type Target interface {
 // Lanes applies the lanes that this process holds. All workers that are there share the lanes evenly.
 type Lanes struct {
 	cfg     LanesConfig
-	targets map[string]*target // by task incarnation and target
+	targets map[targetKey]*target // by task incarnation and target
 }
 
 // NewLanes makes a host; it does nothing until Run.
-func NewLanes(cfg LanesConfig) *Lanes { return &Lanes{cfg: cfg, targets: map[string]*target{}} }
+func NewLanes(cfg LanesConfig) *Lanes { return &Lanes{cfg: cfg, targets: map[targetKey]*target{}} }
 
 // The prefixes of lease keys: by the one workers see one another, by the other the lanes' holders.
 const (
@@ -219,9 +219,9 @@ func (h *Lanes) held() []jetstream.LaneID {
 
 // dropUnwanted closes targets of tasks that are paused or gone.
 func (h *Lanes) dropUnwanted(wanted []wantedLane) {
-	keep := map[string]bool{}
+	keep := map[targetKey]bool{}
 	for _, w := range wanted {
-		keep[targetKey(w.task, w.spec.Name)] = true
+		keep[w.key()] = true
 	}
 	for key, t := range h.targets {
 		if !keep[key] {
@@ -231,18 +231,25 @@ func (h *Lanes) dropUnwanted(wanted []wantedLane) {
 	}
 }
 
-func targetKey(t *jetstream.Task, target string) string { return t.ID + "/" + target }
+// targetKey names a target as it was when its lanes were wanted: one that left its task and came back, with another address say, is
+// another one.
+type targetKey struct {
+	task string
+	spec jetstream.TargetSpec
+}
+
+func (w wantedLane) key() targetKey { return targetKey{w.task.ID, w.spec} }
 
 // take acquires one lane; false says that another worker was first.
 func (h *Lanes) take(ctx context.Context, w wantedLane) (bool, error) {
-	lease, err := acquire(ctx, h.cfg.Leases, h.cfg.Tasks, w.task, claim{key: w.id.LeaseKey(), holder: h.cfg.Holder})
+	lease, err := acquire(ctx, h.cfg.Leases, h.cfg.Tasks, w.task, claim{key: w.id.LeaseKey(), holder: h.cfg.Holder, target: &w.spec})
 	if errors.Is(err, jetstream.ErrHeld) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	key := targetKey(w.task, w.spec.Name)
+	key := w.key()
 	t := h.targets[key]
 	if t == nil {
 		t = newTarget(h.cfg, w.task, w.spec)

@@ -19,10 +19,10 @@ func DescribeSubject(source string) string { return requestPrefix + "source." + 
 // PlanSubject is where any worker answers a PlanRequest with a PlanAnswer.
 const PlanSubject = requestPrefix + "worker.plan"
 
-// SyncSubject is where the task's bridge answers a SyncRequest with a SyncAnswer.
+// SyncSubject is where the task's bridge answers a SyncRequest with a BridgeAnswer.
 func SyncSubject(task string) string { return requestPrefix + "bridge." + task + ".sync" }
 
-// ResnapshotSubject is where the task's bridge answers a ResnapshotRequest with a SyncAnswer, when the copy has begun.
+// ResnapshotSubject is where the task's bridge answers a ResnapshotRequest with a BridgeAnswer, when the copy has begun.
 func ResnapshotSubject(task string) string {
 	return requestPrefix + "bridge." + task + ".resnapshot"
 }
@@ -80,7 +80,8 @@ func (r SyncRequest) timeout() time.Duration {
 	return d
 }
 
-// SyncAnswer is empty when all that a bridge was asked for went well.
-type SyncAnswer struct {
-	Error string `json:"error,omitempty"`
+// BridgeAnswer is what a task's bridge says when it has done what it was asked for.
+type BridgeAnswer struct {
+	Seq   uint64 `json:"seq,omitempty"`   // where on the stream that is, for requests that publish
+	Error string `json:"error,omitempty"` // what was in the way
 }

@@ -208,7 +208,7 @@ func (v *Verifier) askOnce(ctx context.Context, subject string, raw []byte) erro
 	if err != nil {
 		return fmt.Errorf("ask the task's bridge: %w", err)
 	}
-	var answer RepairAnswer
+	var answer BridgeAnswer
 	if err := json.Unmarshal(m.Data, &answer); err != nil {
 		return fmt.Errorf("read the answer of the task's bridge: %w", err)
 	}

@@ -9,11 +9,15 @@ import (
 // until then that it is at it (HeaderProgress).
 func VerifySubject(source string) string { return requestPrefix + "source." + source + ".verify" }
 
-// RepairSubject is where the task's bridge answers a bridge.RepairRequest with a RepairAnswer.
+// RepairSubject is where the task's bridge answers a bridge.RepairRequest with a BridgeAnswer.
 func RepairSubject(task string) string { return requestPrefix + "bridge." + task + ".repair" }
 
-// RestateSubject is where the task's bridge answers a bridge.RestateRequest with a RepairAnswer.
+// RestateSubject is where the task's bridge answers a bridge.RestateRequest with a BridgeAnswer.
 func RestateSubject(task string) string { return requestPrefix + "bridge." + task + ".restate" }
+
+// WelcomeSubject is where the task's bridge answers a bridge.WelcomeRequest with a BridgeAnswer, whose sequence is the one behind
+// which the target is to read.
+func WelcomeSubject(task string) string { return requestPrefix + "bridge." + task + ".welcome" }
 
 // VerifyRequest asks for a comparison of one target with the source.
 type VerifyRequest struct {
@@ -34,10 +38,4 @@ func (r VerifyRequest) whole() bool { return len(r.Collections) == 0 && r.Sample
 type VerifyAnswer struct {
 	Report *verify.Report `json:"report,omitempty"`
 	Error  string         `json:"error,omitempty"`
-}
-
-// RepairAnswer says where on the stream what was asked for ends.
-type RepairAnswer struct {
-	Seq   uint64 `json:"seq"`
-	Error string `json:"error,omitempty"`
 }
