@@ -83,7 +83,7 @@ func (s *sequencer) adopt(ctx context.Context, v *catalog.View, col *catalog.Col
 		return fmt.Sprintf("%s was renamed or dropped just now", name), nil
 	}
 	col = now.Collections[col.ID]
-	start.Load = s.task.SnapshotLoad && col.Load == nil
+	start.Load, start.Prune = s.task.SnapshotLoad && col.Load == nil, slices.Contains(s.existing, name)
 	s.log.Info("collection adopted", keyCollection, name, "since", start.Since)
 	return "", s.publishAdoption(ctx, &jetstream.Event{Database: db.Name, DatabaseID: db.ID, Collection: col.Name, Snapshot: 1}, col, start)
 }

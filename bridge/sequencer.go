@@ -36,6 +36,7 @@ type meta interface {
 // goroutine runs it and owns all it holds; what others may ask is in progress.
 type sequencer struct {
 	task     jetstream.TaskSpec
+	existing []jetstream.QualifiedName // Task.Existing
 	queue    mq.Queue
 	meta     meta
 	pub      publisher

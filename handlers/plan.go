@@ -26,6 +26,7 @@ type Plan struct {
 	Target  Ref    `json:"target"`  // its name on the target
 	Version string `json:"version"` // what the target says that it is, such as v2.4.15
 	Action  Action `json:"action"`
+	Loaded  bool   `json:"loaded,omitempty"` // what is to be adopted is loaded whole, so that its rows can be looked at
 	// Problems are why the target can't hold the collection, each with the field or function or part of the rule that it is about.
 	Problems []string `json:"problems,omitempty"`
 	// Differences are those between the wanted collection and the one that is there.

@@ -270,6 +270,9 @@ type Task struct {
 	State   TaskState `json:"state"`
 	ID      string    `json:"id"` // random: tells the lives of a name apart
 	Created time.Time `json:"created"`
+	// Existing are collections of the source that a target had already when the task was made: what their first copy does not
+	// have goes there.
+	Existing []QualifiedName `json:"existing,omitempty"`
 
 	Revision uint64 `json:"-"` // of its record
 }

@@ -30,8 +30,8 @@ func NewTasks(js natsjs.JetStream, kv natsjs.KeyValue, log *slog.Logger) *Tasks 
 	return &Tasks{js: js, kv: kv, log: log}
 }
 
-// Create keeps a new task, running. The error wraps ErrExists when there is one of that name, or is what Validate says.
-func (t *Tasks) Create(ctx context.Context, spec TaskSpec) (*Task, error) {
+// Create keeps a new task, running; existing is Task.Existing. The error wraps ErrExists when there is one of that name, or is what Validate says.
+func (t *Tasks) Create(ctx context.Context, spec TaskSpec, existing ...QualifiedName) (*Task, error) {
 	spec = spec.WithDefaults()
 	if err := spec.Validate(); err != nil {
 		return nil, err
@@ -40,7 +40,7 @@ func (t *Tasks) Create(ctx context.Context, spec TaskSpec) (*Task, error) {
 	task, rev, err := alterRecord(ctx, t.js.Conn(), t.kv, token(spec.Name), func(task *Task, rev uint64) (verdict, error) {
 		switch {
 		case rev == 0:
-			*task = Task{Spec: spec, State: TaskRunning, ID: id, Created: time.Now().UTC()}
+			*task = Task{Spec: spec, State: TaskRunning, ID: id, Created: time.Now().UTC(), Existing: existing}
 			return write, nil
 		case task.ID == id: // made a moment ago, and the answer was lost
 			return keep, nil

@@ -71,6 +71,7 @@ type CollectionPlan struct {
 	Target   jetstream.QualifiedName `json:"target"`
 	Version  string                  `json:"version"` // the target's, in its own words
 	Action   string                  `json:"action"`
+	Loaded   bool                    `json:"loaded,omitempty"` // what is to be adopted is loaded: rows that the source does not have go when its rows are copied
 	Problems []string                `json:"problems,omitempty"`
 	Warnings []string                `json:"warnings,omitempty"` // what will not be as on the source
 }

@@ -168,7 +168,7 @@ func fit(bodies [][]byte, room int) int {
 
 func viewPlan(p handlers.Plan) CollectionPlan {
 	return CollectionPlan{
-		Source: jetstream.QualifiedName(p.Source), Target: jetstream.QualifiedName(p.Target), Version: p.Version, Action: string(p.Action),
+		Source: jetstream.QualifiedName(p.Source), Target: jetstream.QualifiedName(p.Target), Version: p.Version, Action: string(p.Action), Loaded: p.Loaded,
 		Problems: slices.Concat(p.Problems, p.Differences), Warnings: p.Warnings,
 	}
 }

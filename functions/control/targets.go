@@ -118,8 +118,10 @@ func (s *Service) join(ctx context.Context, t *jetstream.Task, spec jetstream.Ta
 	if err != nil {
 		return nil, err
 	}
-	if err := jetstream.BeginLanes(ctx, s.cfg.JS, s.cfg.Buckets.Lanes, id, t.Spec.Lanes, behind); err != nil {
-		return nil, err
+	for lane := range t.Spec.Lanes {
+		if err := jetstream.BeginLane(ctx, s.cfg.JS, s.cfg.Buckets.Lanes, id.Lane(lane), behind); err != nil {
+			return nil, err
+		}
 	}
 	return s.cfg.Tasks.Update(ctx, t.Spec.Name, func(now *jetstream.Task) error {
 		if slices.Contains(now.Spec.Targets, spec) { // written a moment ago, and the answer was lost
@@ -146,11 +148,11 @@ func joinable(t *jetstream.Task, id, target string) error {
 	return nil
 }
 
-// existing are the collections of the source that the target has already.
+// existing are the collections of the source that some target has already, and of which it can be asked which rows.
 func existing(ahead *PlanAnswer) (names []jetstream.QualifiedName) {
 	for _, t := range ahead.Targets {
 		for _, c := range t.Collections {
-			if c.Action == string(handlers.ActionAdopt) {
+			if c.Action == string(handlers.ActionAdopt) && c.Loaded {
 				names = append(names, c.Source)
 			}
 		}

@@ -38,7 +38,7 @@ func (s *Service) create(ctx context.Context, c call) (any, error) {
 	if len(ahead.Problems) > 0 {
 		return nil, refusedFor(ahead.Problems)
 	}
-	task, err := s.cfg.Tasks.Create(ctx, spec)
+	task, err := s.cfg.Tasks.Create(ctx, spec, existing(ahead)...)
 	if errors.Is(err, jetstream.ErrExists) {
 		return nil, s.taken(ctx, spec.Name)
 	}

@@ -54,7 +54,9 @@ func (h *Bridges) restate(ctx context.Context, b *bridge.Bridge, m *nats.Msg) {
 }
 
 // welcome answers when a target that is about to join has been told everything.
-func (h *Bridges) welcome(ctx context.Context, b *bridge.Bridge, m *nats.Msg) { publish(ctx, m, b.Welcome) }
+func (h *Bridges) welcome(ctx context.Context, b *bridge.Bridge, m *nats.Msg) {
+	publish(ctx, m, b.Welcome)
+}
 
 // publish has a bridge publish what is asked for, and answers with where on the stream that ends.
 func publish[R any](ctx context.Context, m *nats.Msg, do func(context.Context, R) (uint64, error)) {

@@ -42,6 +42,16 @@ func (t *Target) Plan(ctx context.Context, req *milvuspb.CreateCollectionRequest
 	case len(diff) > 0:
 		p.Action = handlers.ActionDiffers
 	}
+	if p.Action != handlers.ActionAdopt {
+		return p, nil
+	}
+	is, err := t.loadState(ctx, ref)
+	if err != nil {
+		return handlers.Plan{}, fmt.Errorf("look whether %s is loaded: %w", ref, err)
+	}
+	if p.Loaded = is != nil && is.partitions == nil; !p.Loaded {
+		p.Warnings = append(p.Warnings, "it is there and not loaded: rows of it that the source does not have will stay, unless it is loaded before")
+	}
 	return p, nil
 }
 

@@ -35,6 +35,7 @@ func TestUp(t *testing.T) {
 		{"main_flow", mainFlow},
 		{"verified_while_it_is_written_to", verified},
 		{"repaired_in_every_way", repaired},
+		{"a_target_joins_and_leaves", joined},
 		{"every_type_of_value", everyType},
 		{"keys_that_the_source_gives_and_partition_keys", givenKeys},
 		{"upserts_and_deletes_across_partitions", partitions},
