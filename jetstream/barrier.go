@@ -45,6 +45,8 @@ type barrierRecord struct {
 	Seq     uint64 `json:"seq,omitempty"`    // the barrier that lanes arrive at; 0 between barriers
 	Lanes   int    `json:"lanes,omitempty"`  // how many have to
 	Arrived []int  `json:"arrived,omitempty"`
+
+	Rewound *rewound `json:"rewound,omitempty"` // nil: the target was never rewound
 }
 
 func (r barrierRecord) check() error {
@@ -141,7 +143,7 @@ func (b *Barriers) Done(ctx context.Context, seq uint64) error {
 		case seq != r.Seq || !r.complete():
 			return keep, errors.New("not every lane has arrived")
 		}
-		*r = barrierRecord{Passed: seq}
+		*r = barrierRecord{Passed: seq, Rewound: r.Rewound}
 		return write, nil
 	})
 	if err != nil {

@@ -22,7 +22,7 @@ const redeliverAfter = 24 * time.Hour
 
 // laneRecord is the checkpoint of a lane of a target, changed by compare-and-set only.
 type laneRecord struct {
-	Consumer string `json:"consumer"` // empty: nobody has opened the lane yet
+	Consumer string `json:"consumer"` // empty: nobody has opened the lane yet, or since it was rewound
 	Epoch    uint64 `json:"epoch"`    // of the holder's lease
 	Session  string `json:"session"`  // of the holder's Lane
 	// Floor is where the consumer started from, or later: the consumer's own ack floor may be ahead of it.

@@ -18,6 +18,8 @@ var (
 	ErrExists = errors.New("already exists")
 	// ErrConflict says that a record was changed by somebody else since it was read.
 	ErrConflict = errors.New("changed meanwhile")
+	// ErrAtBarrier says that a target is just carrying out a drop, a rename or a flush.
+	ErrAtBarrier = errors.New("a drop, a rename or a flush is being carried out")
 	// ErrTooLarge says that an event does not fit the NATS server's max payload.
 	ErrTooLarge = errors.New("larger than the NATS server's max payload")
 	// ErrStreamGone says that a task's stream is not there, or not as its publisher left it: deleted, made anew, emptied

@@ -29,8 +29,10 @@ type Stop struct {
 	Retry        bool           `json:"retry"`          // the lanes are to replay what they passed over
 	Turn         uint64         `json:"turn,omitempty"` // of the retry: all lanes replay in the same order, or they would wait for one another
 
-	// Former are the names that it had before renames that were passed over, the oldest first, which is the target's.
+	// Former are the names that it had before renames that were passed over, the oldest first, which is the target's unless There is.
 	Former []QualifiedName `json:"former,omitempty"`
+	// There is the name that a rename gave it on the target that was made good; nil: none was.
+	There *QualifiedName `json:"there,omitempty"`
 	// Barrier is the last barrier that was passed over: no lane replays before it has come past that one, so that all
 	// come to it again.
 	Barrier uint64 `json:"barrier,omitempty"`
@@ -51,7 +53,12 @@ func (s Stop) Names() []QualifiedName {
 }
 
 // OnTarget is the source's name for the collection under which the target has it, if the target has it at all.
-func (s Stop) OnTarget() QualifiedName { return append(slices.Clone(s.Former), s.Name())[0] }
+func (s Stop) OnTarget() QualifiedName {
+	if s.There != nil {
+		return *s.There
+	}
+	return append(slices.Clone(s.Former), s.Name())[0]
+}
 
 // At reports where a lane stands with a barrier that is being replayed. The lowest lane that replays carries it out, when
 // all that do have come to it.
@@ -148,7 +155,7 @@ func (s *Stops) Put(ctx context.Context, stop Stop) error {
 		}
 		if there {
 			merged.Since, merged.Database, merged.Collection = rec.Since, rec.Database, rec.Collection
-			merged.Former, merged.Barrier = rec.Former, rec.Barrier
+			merged.Former, merged.There, merged.Barrier = rec.Former, rec.There, rec.Barrier
 			for lane, seq := range rec.Lanes {
 				if mine, ok := merged.Lanes[lane]; !ok || seq < mine {
 					merged.Lanes[lane] = seq
@@ -162,19 +169,21 @@ func (s *Stops) Put(ctx context.Context, stop Stop) error {
 }
 
 // Touch says that the lane passes over the collection's event at seq; to be called before the event is acked. Only a
-// lane's first Touch writes. It gives the stop as it stands: a retry may have been asked for. The error wraps
+// lane's first Touch writes, and one of an event before that: the lane was rewound. It gives the stop as it stands: a retry may have been asked for. The error wraps
 // ErrNotFound when the collection is no longer stopped: then the event is to be applied.
 func (s *Stops) Touch(ctx context.Context, collectionID int64, lane int, seq uint64) (Stop, error) {
-	if stop, ok := s.Lookup(collectionID); ok && stop.Lanes[lane] != 0 {
+	if stop, ok := s.Lookup(collectionID); ok && stop.Lanes[lane] != 0 && stop.Lanes[lane] <= seq {
 		return stop, nil
 	}
 	return s.alter(ctx, collectionID, "touch", func(rec *Stop, there bool) (verdict, error) {
 		if !there {
 			return keep, ErrNotFound
 		}
-		if _, ok := rec.Lanes[lane]; ok || rec.Retry {
+		at, behind := rec.Lanes[lane]
+		if behind && at <= seq || !behind && rec.Retry {
 			return keep, nil
 		}
+		delete(rec.Lanes, lane)
 		rec.enter(lane, seq)
 		return write, rec.check()
 	})
@@ -217,13 +226,13 @@ func (s *Stops) PassOver(ctx context.Context, e *Event, lanes int) (passed bool,
 }
 
 // Arrive says that the lane has replayed everything before the barrier at seq; who replays for the lane after this one begins
-// there. It gives the stop as it stands.
+// there. It gives the stop as it stands; one that has stopped again on the way stays where it did.
 func (s *Stops) Arrive(ctx context.Context, collectionID int64, lane int, seq uint64) (Stop, error) {
 	if stop, ok := s.Lookup(collectionID); ok && stop.Lanes[lane] >= seq {
 		return stop, nil
 	}
 	return s.alter(ctx, collectionID, "arrive at a barrier of", func(rec *Stop, there bool) (verdict, error) {
-		if at, ok := rec.Lanes[lane]; !there || !ok || at >= seq {
+		if at, ok := rec.Lanes[lane]; !there || !ok || at >= seq || !rec.Retry {
 			return keep, nil
 		}
 		rec.Lanes[lane] = seq
@@ -232,8 +241,14 @@ func (s *Stops) Arrive(ctx context.Context, collectionID int64, lane int, seq ui
 }
 
 // CarriedOut says that the barrier that was being replayed, and at which all lanes are, has been carried out: they go on.
-func (s *Stops) CarriedOut(ctx context.Context, e *Event) error {
-	_, err := s.alter(ctx, e.CollectionID, "go on past a barrier of", func(rec *Stop, there bool) (verdict, error) {
+func (s *Stops) CarriedOut(ctx context.Context, e *Event) (err error) {
+	var renamed QualifiedName
+	if e.Kind == RenameCollection {
+		if renamed, err = e.NewName(); err != nil {
+			return err
+		}
+	}
+	_, err = s.alter(ctx, e.CollectionID, "go on past a barrier of", func(rec *Stop, there bool) (verdict, error) {
 		if !there {
 			return keep, nil
 		}
@@ -242,8 +257,8 @@ func (s *Stops) CarriedOut(ctx context.Context, e *Event) error {
 				rec.Lanes[lane] = e.Seq + 1
 			}
 		}
-		if e.Kind == RenameCollection && len(rec.Former) > 0 {
-			rec.Former = rec.Former[1:]
+		if e.Kind == RenameCollection {
+			rec.There = &renamed
 		}
 		return write, nil
 	})

@@ -56,6 +56,11 @@ func RowSubjects(task string, lane int, database, collection string) []string {
 	}
 }
 
+// KindSubjects lets the events of one kind through, of all lanes and collections.
+func KindSubjects(task string, kind Kind) string {
+	return fmt.Sprintf("%s.%s.*.*.*.*.%s", subjectPrefix, token(task), kind)
+}
+
 // AllLanesSubjects is the filter of the events that every lane is given: the changes of schema.
 func AllLanesSubjects(task string) string {
 	return fmt.Sprintf("%s.%s.*.%s.>", subjectPrefix, token(task), laneAll)

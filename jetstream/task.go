@@ -274,6 +274,9 @@ type Task struct {
 	// have goes there.
 	Existing []QualifiedName `json:"existing,omitempty"`
 
+	// Rewinds are the last rewind of each target, by its name; of those that have been rewound.
+	Rewinds map[string]Rewind `json:"rewinds,omitempty"`
+
 	Revision uint64 `json:"-"` // of its record
 }
 

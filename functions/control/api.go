@@ -14,7 +14,7 @@ const (
 )
 
 // The endpoints' subjects, below the group's prefix. A TaskSpec goes to task.create and task.plan, a ListRequest (or nothing) to
-// task.list, a PositionRequest to task.position, a VerifyRequest to task.verify, a NameRequest to the others.
+// task.list, a PositionRequest to task.position, a VerifyRequest to task.verify, a RewindRequest to task.rewind, a NameRequest to the others.
 const (
 	subjectPrefix     = Name
 	subjectCreate     = "task.create"
@@ -27,6 +27,7 @@ const (
 	subjectPosition   = "task.position"
 	subjectResnapshot = "task.resnapshot"
 	subjectVerify     = "task.verify"
+	subjectRewind     = "task.rewind"
 
 	subjectAddTarget    = "task.add-target"
 	subjectRemoveTarget = "task.remove-target"
@@ -93,6 +94,24 @@ type ListAnswer struct {
 type ChangeAnswer struct {
 	Task    Summary `json:"task"`
 	Retried int     `json:"retried,omitempty"` // resume: stopped collections and refused settings that are tried again
+}
+
+// RewindRequest has a target apply again what it has applied before.
+type RewindRequest struct {
+	Name   string `json:"name"`
+	Target string `json:"target"`
+	// To is where it begins again: a sequence of the task's stream ("1200"), or a time, as RFC 3339 or as how long ago ("2h"): the
+	// first event that was published then or later.
+	To string `json:"to"`
+}
+
+// RewindAnswer says where the target begins again. Its workers take its lanes within seconds.
+type RewindAnswer struct {
+	Task      Summary   `json:"task"`
+	Target    string    `json:"target"`
+	Seq       uint64    `json:"seq"`       // the first event that is applied again
+	Published time.Time `json:"published"` // when that was published
+	Reached   uint64    `json:"reached"`   // how far the target had come
 }
 
 // Summary is a task as task.list shows it. State is one of the States below; Why says what is in the way and Do what
@@ -169,12 +188,19 @@ type TargetView struct {
 	Lanes       []LaneView       `json:"lanes"`
 	Unmet       []UnmetView      `json:"unmet,omitempty"`
 	Verified    *VerifiedView    `json:"verified,omitempty"` // absent: it never was
+	Rewound     *RewoundView     `json:"rewound,omitempty"`  // absent: it never was
 }
 
 // VerifiedView is how the last verification of a whole target ended, and how long ago.
 type VerifiedView struct {
 	jetstream.Verdict
 	AgeSeconds float64 `json:"age_seconds"`
+}
+
+// RewoundView is a target's last rewind.
+type RewoundView struct {
+	Seq uint64    `json:"seq"` // from there on everything was applied again, or is to be
+	At  time.Time `json:"at"`
 }
 
 // UnmetView is a setting that a target refused and goes on without.

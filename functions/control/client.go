@@ -71,6 +71,11 @@ func (c *Client) Position(ctx context.Context, r PositionRequest) (*PositionAnsw
 	return requestLong[PositionAnswer](ctx, c, subjectPosition, r)
 }
 
+// Rewind has a target apply again what it has applied before, and returns when its lanes have been put back.
+func (c *Client) Rewind(ctx context.Context, r RewindRequest) (*RewindAnswer, error) {
+	return requestLong[RewindAnswer](ctx, c, subjectRewind, r)
+}
+
 func request[A any](ctx context.Context, c *Client, subject string, r any) (*A, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()

@@ -79,7 +79,8 @@ func (s *Service) stillHeld(ctx context.Context, t *jetstream.Task) *Error {
 	return refuse(CodeHeld, "task %s is marked for deletion and is still in the hands of %s", t.Spec.Name, who)
 }
 
-// carryOn takes apart what was marked for deletion and left, say by a control process that was killed.
+// carryOn ends what was begun and left, say by a control process that was killed: it takes apart what was marked for deletion,
+// and puts back what was marked for a rewind.
 func (s *Service) carryOn(ctx context.Context) error {
 	timer := time.NewTicker(carryRound)
 	defer timer.Stop()
@@ -90,6 +91,7 @@ func (s *Service) carryOn(ctx context.Context) error {
 		}
 		for i := range tasks {
 			if tasks[i].State != jetstream.TaskDeleting {
+				s.carryRewinds(ctx, &tasks[i])
 				continue
 			}
 			if err := s.takeApart(ctx, &tasks[i]); err != nil && !errors.Is(err, jetstream.ErrHeld) && ctx.Err() == nil {

@@ -118,6 +118,7 @@ func (s *Service) endpoints() []endpoint {
 		{subjectRemoveTarget, "have a target leave a task: RemoveTargetRequest in, TargetAnswer out", true, s.removeTarget},
 		{subjectVerify, "compare targets with their source: VerifyRequest in, VerifyAnswer out", true, s.verify},
 		{subjectPosition, "how far a task is: PositionRequest in, PositionAnswer out", true, s.position},
+		{subjectRewind, "have a target apply again from an earlier place: RewindRequest in, RewindAnswer out", true, s.rewind},
 	}
 }
 

@@ -229,6 +229,7 @@ func (s *Service) leave(ctx context.Context, t *jetstream.Task, target string) (
 			return refuse(CodeState, "%s is the only target of task %s: delete the task instead", target, now.Spec.Name)
 		}
 		now.Spec.Targets = left
+		delete(now.Rewinds, target)
 		return nil
 	})
 	if err != nil {

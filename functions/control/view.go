@@ -116,6 +116,9 @@ func (f *facts) viewTarget(t *targetFacts) TargetView {
 	if t.last != nil {
 		v.Verified = &VerifiedView{Verdict: *t.last, AgeSeconds: max(0, f.at.Sub(t.last.At).Seconds())}
 	}
+	if r, ok := f.task.Rewinds[t.spec.Name]; ok && r.To > 0 {
+		v.Rewound = &RewoundView{Seq: r.To, At: r.At}
+	}
 	v.Lag = f.targetLag(t, v.Collections)
 	f.targetState(&v)
 	return v
@@ -134,6 +137,11 @@ func (f *facts) viewUnmet(u jetstream.Unmet) UnmetView {
 func (f *facts) targetState(v *TargetView) {
 	if f.task.State == jetstream.TaskPaused {
 		v.State, v.Why, v.Do = Paused, "the task is paused", resumeHint(f.task.Spec.Name)
+		return
+	}
+	if r := f.task.Rewinds[v.Name]; r.Pending {
+		v.State, v.Since = Waiting, r.At
+		v.Why = fmt.Sprintf("it is being rewound to sequence %d, as soon as its workers have let go of it", r.To)
 		return
 	}
 	var free []string

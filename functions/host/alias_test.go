@@ -77,3 +77,29 @@ func TestARefusedDropOfAnAliasIsKept(t *testing.T) {
 		t.Error("the alias is there")
 	}
 }
+
+// A collection has stopped, and was given aliases that other collections have been given since, or that were dropped. When what it
+// passed over is made good, that stays so.
+func TestAnAliasThatHasMovedOnStaysThere(t *testing.T) {
+	r := newRefusal(t)
+	r.create("a", 7)
+	r.create("b", 8)
+	r.target.refuse(func(call string) bool { return call == "row 1" })
+	r.rows("a", 7, 1, 2)
+	r.until("it has stopped", func() bool { _, stopped := r.stopOf(7); return stopped })
+	for _, name := range []string{"kept", "moved", "back"} {
+		r.alias(name, "a", 7)
+	}
+	r.say(jetstream.AlterAlias, jetstream.SettingsLane, "b", 8, &milvuspb.AlterAliasRequest{Alias: "moved"})
+	dropAlias(r, "back", "a", 7)
+	r.alias("back", "b", 8)
+	r.until("the other has its aliases", func() bool { return r.target.names("moved") == "b" && r.target.names("back") == "b" })
+	r.target.refuse(nil)
+	r.must(r.stops().MarkRetry(t.Context(), 7))
+	r.until("all is made good", func() bool { _, stopped := r.stopOf(7); return !stopped })
+	for alias, want := range map[string]string{"kept": "a", "moved": "b", "back": "b"} {
+		if got := r.target.names(alias); got != want {
+			t.Errorf("alias %s is of %q, want %q", alias, got, want)
+		}
+	}
+}

@@ -106,8 +106,14 @@ func (t *target) atReplayedBarrier(ctx context.Context, l *heldLane, e *jetstrea
 		t.report.atBarrier(l, e)
 		return false, nil
 	case jetstream.BarrierReady:
-		if stopped, err := t.applyBarrier(ctx, e); err != nil || stopped {
-			return stopped, err
+		moved, err := t.moved(ctx, e)
+		if err != nil {
+			return false, err
+		}
+		if !moved {
+			if stopped, err := t.applyBarrier(ctx, e); err != nil || stopped {
+				return stopped, err
+			}
 		}
 		if err := t.stops.CarriedOut(ctx, e); err != nil {
 			return false, err
@@ -141,19 +147,19 @@ func onTarget(stop jetstream.Stop) bool {
 	return stop.Code != milvus.CodeSchema && stop.Code != handlers.CodeOccupied
 }
 
-// occupied says which stopped collection still is where the event is to create one: the source has renamed it meanwhile,
-// which the target was not told. Nil when there is none.
+// occupied says which stopped collection has the place where the event is to create one: the source has renamed it meanwhile, which the
+// target was not told, or it is to be made there first, under the name that it had then. Nil when there is none.
 func (t *target) occupied(e *jetstream.Event) *handlers.Stopped {
 	if e.Kind != jetstream.CreateCollection {
 		return nil
 	}
 	place := t.task.Spec.Place(e.Name())
 	for _, stop := range t.stops.List() {
-		if stop.CollectionID == e.CollectionID || len(stop.Former) == 0 || !onTarget(stop) || t.task.Spec.Place(stop.OnTarget()) != place {
+		if stop.CollectionID == e.CollectionID || stop.OnTarget() == stop.Name() || stop.Code == milvus.CodeSchema || t.task.Spec.Place(stop.OnTarget()) != place {
 			continue
 		}
 		return &handlers.Stopped{Database: e.Database, Collection: e.Collection, CollectionID: e.CollectionID, Code: handlers.CodeOccupied,
-			Err: fmt.Errorf("%s, which has stopped, is on the target as %s still: mend that one, then resume the task", stop.Name(), place)}
+			Err: fmt.Errorf("%s, which has stopped, has its place on the target as %s still: mend that one, then resume the task", stop.Name(), place)}
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func (t *target) round(ctx context.Context) (worked bool, err error) {
 			return false, err
 		}
 		t.beginReplay(ctx, l)
-		l.fill(batchRows/len(lanes), batchBytes/len(lanes))
+		l.fill(t.past, batchRows/len(lanes), batchBytes/len(lanes))
 		if err := t.take(ctx, l, &b); err != nil {
 			return false, err
 		}
@@ -71,6 +71,10 @@ func (t *target) take(ctx context.Context, l *heldLane, b *batch) error {
 			continue
 		}
 		e := d.Event
+		if e == nil { // there was nothing left to do
+			b.count[l.number]++
+			continue
+		}
 		if l.isBarrier(d) {
 			return nil
 		}
@@ -104,6 +108,11 @@ func (b *batch) add(l *heldLane, e *jetstream.Event) {
 func (t *target) passOver(ctx context.Context, l *heldLane, e *jetstream.Event) (passed bool, err error) {
 	if e.CollectionID == 0 {
 		return false, nil
+	}
+	if l.replay != nil {
+		if passed, err = t.moved(ctx, e); passed || err != nil {
+			return passed, err
+		}
 	}
 	stop, stopped := t.stops.Lookup(e.CollectionID)
 	if l.replay != nil || !stopped || !stop.Holds(l.number) {

@@ -29,6 +29,9 @@ func acquire(ctx context.Context, leases *jetstream.Leases, tasks *jetstream.Tas
 	if err == nil && c.target != nil && !slices.Contains(now.Spec.Targets, *c.target) {
 		err = fmt.Errorf("target %s of task %s is gone or another one by now: %w", c.target.Name, t.Spec.Name, jetstream.ErrNotFound)
 	}
+	if err == nil && c.target != nil && (now.Rewinds[c.target.Name].Pending || now.Rewinds[c.target.Name].Number != t.Rewinds[c.target.Name].Number) {
+		err = fmt.Errorf("target %s of task %s is being rewound: %w", c.target.Name, t.Spec.Name, jetstream.ErrConflict)
+	}
 	if err == nil {
 		return lease, nil
 	}

@@ -77,8 +77,8 @@ func (l *heldLane) lost() bool {
 	}
 }
 
-// fill takes what has come into pending, up to a number of rows and bytes, and up to a barrier.
-func (l *heldLane) fill(rows, bytes int) {
+// fill takes what has come into pending, as it is to be applied now, up to a number of rows and bytes, and up to a barrier.
+func (l *heldLane) fill(past *jetstream.Past, rows, bytes int) {
 	from := l.in
 	if l.replay != nil {
 		from = l.replay.in
@@ -87,6 +87,8 @@ func (l *heldLane) fill(rows, bytes int) {
 		if d.Event != nil {
 			rows -= d.Event.Rows
 			bytes -= len(d.Event.Body)
+		} else {
+			rows-- // so that a batch ends
 		}
 	}
 	for i := range l.pending {
@@ -95,6 +97,13 @@ func (l *heldLane) fill(rows, bytes int) {
 	for rows > 0 && bytes > 0 && !l.endsInBarrier() {
 		select {
 		case d := <-from:
+			if d.Event != nil {
+				if now, left := past.Now(d.Event); left {
+					d.Event = now
+				} else {
+					d.Event = nil // there is nothing left to do but to ack it
+				}
+			}
 			l.pending = append(l.pending, d)
 			take(&d)
 		default:

@@ -183,6 +183,9 @@ func wantedLanes(tasks []jetstream.Task) []wantedLane {
 			continue
 		}
 		for _, spec := range t.Spec.Targets {
+			if t.Rewinds[spec.Name].Pending {
+				continue
+			}
 			for lane := range t.Spec.Lanes {
 				out = append(out, wantedLane{id: t.Ref().Target(spec.Name).Lane(lane), task: &t, spec: spec})
 			}
@@ -217,7 +220,7 @@ func (h *Lanes) held() []jetstream.LaneID {
 	return out
 }
 
-// dropUnwanted closes targets of tasks that are paused or gone.
+// dropUnwanted closes targets that are paused, rewound or gone.
 func (h *Lanes) dropUnwanted(wanted []wantedLane) {
 	keep := map[targetKey]bool{}
 	for _, w := range wanted {
@@ -232,18 +235,21 @@ func (h *Lanes) dropUnwanted(wanted []wantedLane) {
 }
 
 // targetKey names a target as it was when its lanes were wanted: one that left its task and came back, with another address say, is
-// another one.
+// another one, and so is one that was rewound: what is in memory of it does not hold after that.
 type targetKey struct {
-	task string
-	spec jetstream.TargetSpec
+	task    string
+	spec    jetstream.TargetSpec
+	rewinds int
 }
 
-func (w wantedLane) key() targetKey { return targetKey{w.task.ID, w.spec} }
+func (w wantedLane) key() targetKey {
+	return targetKey{w.task.ID, w.spec, w.task.Rewinds[w.spec.Name].Number}
+}
 
 // take acquires one lane; false says that another worker was first.
 func (h *Lanes) take(ctx context.Context, w wantedLane) (bool, error) {
 	lease, err := acquire(ctx, h.cfg.Leases, h.cfg.Tasks, w.task, claim{key: w.id.LeaseKey(), holder: h.cfg.Holder, target: &w.spec})
-	if errors.Is(err, jetstream.ErrHeld) {
+	if errors.Is(err, jetstream.ErrHeld) || errors.Is(err, jetstream.ErrConflict) {
 		return false, nil
 	}
 	if err != nil {

@@ -22,12 +22,12 @@ type model struct {
 	collections map[string][]string // by name: what was done to it, under all its names
 	ids         map[string]int      // by name
 	refuses     func(call string) bool
-	aliases     map[string]bool
+	aliases     map[string]string
 	dropping    chan struct{} // if there is one, aliases are dropped when it is closed
 }
 
 func newModel() *model {
-	return &model{collections: map[string][]string{}, ids: map[string]int{}, aliases: map[string]bool{}}
+	return &model{collections: map[string][]string{}, ids: map[string]int{}, aliases: map[string]string{}}
 }
 
 var errNoCollection = &handlers.Error{Class: handlers.Permanent, Code: "KS-P-NOCOLLECTION", Err: errors.New("no such collection")}
@@ -84,7 +84,7 @@ func (m *model) Delete(_ context.Context, ref handlers.Ref, _ string, keys rows.
 func (m *model) CreateCollection(_ context.Context, req *milvuspb.CreateCollectionRequest) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.aliases[req.GetCollectionName()] {
+	if m.aliases[req.GetCollectionName()] != "" {
 		return &handlers.Error{Class: handlers.Permanent, Code: "KS-P-SCHEMA", Err: errors.New("the name is an alias")}
 	}
 	if m.collections[req.GetCollectionName()] == nil {
@@ -153,7 +153,7 @@ func (m *model) SetAlias(_ context.Context, alias, of handlers.Ref) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.aliases[alias.Collection] = true
+	m.aliases[alias.Collection] = of.Collection
 	return nil
 }
 
@@ -175,6 +175,13 @@ func (m *model) DropAlias(ctx context.Context, alias handlers.Ref) error {
 }
 
 func (m *model) named(alias string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.aliases[alias] != ""
+}
+
+// names is the collection that an alias names; empty: there is no such alias.
+func (m *model) names(alias string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.aliases[alias]

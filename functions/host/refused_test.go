@@ -153,7 +153,7 @@ func (r *refusal) rows(name string, id int64, keys ...int64) {
 
 // A target refuses a rename for good. All lanes stop there, also those that have nothing else of the collection; what
 // follows is passed over under all the names that the collection gets, and other collections go on. When the target is willing, all
-// of it is made good, in order, although it refuses the second rename once more on the way and a worker goes.
+// of it is made good, in order and under the last name, although it refuses a row once more on the way and a worker goes.
 func TestARefusedRenameStopsAllLanesAndIsMadeGood(t *testing.T) {
 	r := newRefusal(t)
 	r.target.refuse(func(call string) bool { return strings.HasPrefix(call, "rename") })
@@ -174,13 +174,13 @@ func TestARefusedRenameStopsAllLanesAndIsMadeGood(t *testing.T) {
 	if !ok || len(stop.Lanes) != 2 || stop.Lanes[0] != stop.Lanes[1] || stop.Name().Collection != "b" || stop.OnTarget().Collection != "a" || len(stop.Names()) != 3 {
 		t.Fatalf("stopped as %+v", stop)
 	}
-	// It goes as far as the second rename, and stops again.
-	r.target.refuse(func(call string) bool { return call == "rename to c" })
+	// It goes as far as a row behind the rename, and stops again.
+	r.target.refuse(func(call string) bool { return call == "row 3" })
 	again := func() { r.must(r.stops().MarkRetry(t.Context(), 7)) }
 	again()
 	r.until("it has stopped again", func() bool {
 		s, _ := r.stopOf(7)
-		return strings.Contains(s.Reason, "rename to c") && !s.Retry
+		return strings.Contains(s.Reason, "row 3") && !s.Retry
 	})
 	if s, _ := r.stopOf(7); s.OnTarget().Collection != "b" {
 		t.Errorf("stopped again as %+v", s)
@@ -189,7 +189,7 @@ func TestARefusedRenameStopsAllLanesAndIsMadeGood(t *testing.T) {
 	r.target.refuse(nil)
 	again()
 	r.until("all is made good", func() bool { _, stopped := r.stopOf(7); return !stopped })
-	want := [][]string{{"create"}, {"row 1", "row 2"}, {"rename to b"}, {"row 3"}, {"drop partition p"}, {"rename to c"}, {"row 4", "row 5"}, {"rename to b"}, {"row 6", "row 7"}}
+	want := [][]string{{"create"}, {"row 1", "row 2"}, {"rename to b"}, {"row 3"}, {"drop partition p"}, {"row 4", "row 5", "row 6", "row 7"}}
 	got := r.target.logs("b")
 	for _, step := range want {
 		n := min(len(step), len(got))

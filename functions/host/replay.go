@@ -2,8 +2,13 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
+
+	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
+	"google.golang.org/protobuf/proto"
 
 	"kitestream/jetstream"
 )
@@ -15,6 +20,7 @@ import (
 type replay struct {
 	collection int64
 	name       string
+	now, final jetstream.QualifiedName // what the target calls it where the replay is, and when it is done
 	in         chan jetstream.Delivery
 	cancel     context.CancelFunc
 	parts      sync.WaitGroup
@@ -34,9 +40,9 @@ func (t *target) beginReplay(ctx context.Context, l *heldLane) {
 			continue
 		}
 		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		r := &replay{collection: stop.CollectionID, name: stop.Database + "." + stop.Collection, in: make(chan jetstream.Delivery, readAhead), done: make(chan struct{}), cancel: cancel}
+		r := &replay{collection: stop.CollectionID, name: stop.Database + "." + stop.Collection, now: stop.OnTarget(), final: stop.Name(), in: make(chan jetstream.Delivery, readAhead), done: make(chan struct{}), cancel: cancel}
 		var filters []string
-		for _, n := range stop.Names() {
+		for _, n := range names(stop, t.past) {
 			filters = append(filters, jetstream.CollectionSubjects(t.task.Spec.Name, l.number, n.Database, n.Collection)...)
 		}
 		r.parts.Go(func() {
@@ -52,10 +58,25 @@ func (t *target) beginReplay(ctx context.Context, l *heldLane) {
 	}
 }
 
+// names are all names under which events of a stopped collection may be on the stream.
+func names(stop jetstream.Stop, past *jetstream.Past) []jetstream.QualifiedName {
+	all := stop.Names()
+	for _, n := range past.Names(stop.CollectionID) {
+		if !slices.Contains(all, n) {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
 // give hands over an event of the collection that the lane has passed over.
 func (r *replay) give(ctx context.Context, e *jetstream.Event, until uint64, wake func()) error {
 	if e.CollectionID != r.collection || e.Seq > until || e.Kind == jetstream.Flush {
 		return ctx.Err()
+	}
+	e, left, err := r.told(e)
+	if !left || err != nil {
+		return err
 	}
 	select {
 	case r.in <- jetstream.Delivery{Event: e, Seq: e.Seq}:
@@ -64,6 +85,30 @@ func (r *replay) give(ctx context.Context, e *jetstream.Event, until uint64, wak
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// told is the event with the collection's name on the target. At the first rename it is given its last name: in between others may
+// have the names that it had. False: it is a later rename, of which nothing is left to do.
+func (r *replay) told(e *jetstream.Event) (*jetstream.Event, bool, error) {
+	told := *e
+	told.Database, told.Collection = r.now.Database, r.now.Collection
+	if e.Kind != jetstream.RenameCollection {
+		return &told, true, nil
+	}
+	if r.now == r.final {
+		return nil, false, nil
+	}
+	var req milvuspb.RenameCollectionRequest
+	if err := proto.Unmarshal(e.Body, &req); err != nil {
+		return e, true, nil //nolint:nilerr // for the handlers to refuse
+	}
+	req.DbName, req.OldName, req.NewDBName, req.NewName = r.now.Database, r.now.Collection, r.final.Database, r.final.Collection
+	body, err := proto.Marshal(&req)
+	if err != nil {
+		return nil, false, fmt.Errorf("encode the rename of event %d: %w", e.Seq, err)
+	}
+	told.Body, r.now = body, r.final
+	return &told, true, nil
 }
 
 // stop ends the replay where it is.
@@ -106,4 +151,38 @@ func (r *replay) drained() bool {
 	default:
 		return false
 	}
+}
+
+// errMoved ends a scan that has found what it looked for.
+var errMoved = errors.New("moved")
+
+// moved reports whether the stream gives the alias that a replayed event is about to another collection, or takes it from one, behind
+// the event: the target has been told of that already, or will be, and it must not be undone.
+func (t *target) moved(ctx context.Context, e *jetstream.Event) (bool, error) {
+	kinds := []jetstream.Kind{jetstream.CreateAlias, jetstream.AlterAlias, jetstream.DropAlias}
+	if !slices.Contains(kinds, e.Kind) {
+		return false, nil
+	}
+	mine, err := jetstream.SettingOf(e)
+	if err != nil {
+		return false, nil //nolint:nilerr // an event that can't be read is for the handlers to refuse
+	}
+	var filters []string
+	for _, k := range kinds {
+		filters = append(filters, jetstream.KindSubjects(t.task.Spec.Name, k))
+	}
+	err = jetstream.Scan(ctx, t.cfg.JS, t.task.Spec.Name, filters, e.Seq+1, func(later *jetstream.Event) error {
+		set, err := jetstream.SettingOf(later)
+		if err == nil && set.Key == mine.Key && later.CollectionID != e.CollectionID && (later.Target == "" || later.Target == t.spec.Name) {
+			return errMoved
+		}
+		return nil
+	})
+	if errors.Is(err, errMoved) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look what has become of the alias of event %d: %w", e.Seq, err)
+	}
+	return false, nil
 }

@@ -38,6 +38,7 @@ type target struct {
 	barriers *jetstream.Barriers
 	stops    *jetstream.Stops
 	unmets   *jetstream.Unmets
+	past     *jetstream.Past
 	handlers *handlers.Handlers
 	report   *reporter
 }
@@ -161,6 +162,9 @@ func (t *target) applyAll(ctx context.Context) error {
 	}
 	if t.unmets, err = jetstream.OpenUnmets(ctx, t.cfg.JS, t.cfg.Buckets.Lanes, t.id); err != nil {
 		return fmt.Errorf("read the unmet settings of target %s: %w", t.spec.Name, err)
+	}
+	if t.past, err = jetstream.OpenPast(ctx, t.cfg.JS, t.cfg.Buckets.Lanes, t.id); err != nil {
+		return fmt.Errorf("read what was rewound of target %s: %w", t.spec.Name, err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var follow sync.WaitGroup

@@ -186,6 +186,9 @@ func (p *printer) target(t *control.TargetView) {
 	if t.Verified != nil {
 		p.row("  VERIFIED", verdict(t.Verified))
 	}
+	if t.Rewound != nil {
+		p.row("  REWOUND", fmt.Sprintf("to sequence %d (at %s)", t.Rewound.Seq, stamp(t.Rewound.At)))
+	}
 	p.line("")
 	p.row("  COLLECTION", "STATE", "LAG", "WHY")
 	for _, c := range t.Collections {
@@ -257,6 +260,11 @@ func (p *printer) lanes(targets []control.TargetPosition) {
 			p.line("stopped on %s: %s.%s: %s", t.Name, s.Database, s.Collection, s.Reason)
 		}
 	}
+}
+
+func (p *printer) rewound(a *control.RewindAnswer) {
+	p.line("task %s: target %s applies again from sequence %d (published %s); it had come to %d", a.Task.Name, a.Target, a.Seq, stamp(a.Published), a.Reached)
+	p.line("'kitestream task wait %s --target %s' waits until it has all of it", a.Task.Name, a.Target)
 }
 
 func (p *printer) waited(a *control.WaitAnswer) {

@@ -18,7 +18,7 @@ func newTask() *cobra.Command {
 		Args: cobra.NoArgs, RunE: needVerb,
 	}
 	task.PersistentFlags().VarP(new(format), "output", "o", "what to print: table, or json with all there is to know")
-	task.AddCommand(newCreate(), newList(), newGet(), newPause(), newResume(), newDelete(), newPosition(), newWait(), newResnapshot(), newAddTarget(), newRemoveTarget())
+	task.AddCommand(newCreate(), newList(), newGet(), newPause(), newResume(), newDelete(), newPosition(), newWait(), newResnapshot(), newRewind(), newAddTarget(), newRemoveTarget())
 	return withSettings(task, config.Client)
 }
 

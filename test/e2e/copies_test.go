@@ -34,11 +34,11 @@ func copied(r *rig.Rig) {
 	books.Upsert("", rows(0, 6000, 1)...)
 	books.Upsert("old", rows(7000, 7500, 1)...)
 	there := r.Client(second, "") // which has the collection already, with rows of its own
-	try(r, there.CreateCollection(r.Context(), plain("cop_books"), 2))
-	try(r, there.CreateIndex(r.Context(), "cop_books", "vec", index, false))
-	try(r, there.LoadCollection(r.Context(), "cop_books", false))
+	must(r, there.CreateCollection(r.Context(), plain("cop_books"), 2))
+	must(r, there.CreateIndex(r.Context(), "cop_books", "vec", index, false))
+	must(r, there.LoadCollection(r.Context(), "cop_books", false))
 	_, err = there.Insert(r.Context(), "cop_books", "", rows(5990, 6020, 5)...)
-	try(r, err)
+	must(r, err)
 	sel := []jetstream.Selection{{Database: "default", Collections: []string{"cop_*"}}}
 	r.CreateTask(jetstream.TaskSpec{Name: "copied_only", Lanes: 2, Select: sel, Snapshot: jetstream.SnapshotOnly,
 		Targets: []jetstream.TargetSpec{{Name: "t2", URI: second.URI}}})

@@ -46,6 +46,7 @@ func TestUp(t *testing.T) {
 		{"settings_of_what_is_mapped", setMapped},
 		{"waited_for", waitedFor},
 		{"dropped_and_made_again_in_a_backlog", recreated},
+		{"rewound", rewound},
 		{"paused_and_resumed", pausedAndResumed},
 		{"task_deleted_and_made_again", taskAgain},
 		{"foreign_collection_on_the_target", foreignCollection},

@@ -23,8 +23,8 @@ func repaired(r *rig.Rig) {
 	books.CreatePartition("old")
 	books.CreatePartition("new")
 	gone, released := searched(r, "rep_gone"), searched(r, "rep_released")
-	try(r, books.Client.CreateAlias(r.Context(), "rep_books", "rep_alias"))
-	try(r, gone.Client.CreateAlias(r.Context(), "rep_gone", "rep_gone_alias"))
+	must(r, books.Client.CreateAlias(r.Context(), "rep_books", "rep_alias"))
+	must(r, gone.Client.CreateAlias(r.Context(), "rep_gone", "rep_gone_alias"))
 	r.CreateTask(jetstream.TaskSpec{Name: "repaired", Lanes: 3, Select: rig.Prefix("default", "rep_"),
 		Targets: []jetstream.TargetSpec{{Name: "t1", URI: dst.URI}, {Name: "t2", URI: second.URI}}})
 	books.Upsert("", rows(0, 500, 1)...)
@@ -83,32 +83,25 @@ func damage(r *rig.Rig, there client.Client) {
 		v, _ := cols[2].(*entity.ColumnFloatVector)
 		change(n.Data(), v.Data()[0])
 		_, err := there.Upsert(ctx, "rep_books", "", cols...)
-		try(r, err)
+		must(r, err)
 	}
-	try(r, there.DeleteByPks(ctx, "rep_books", "", ids(5, 6)))
+	must(r, there.DeleteByPks(ctx, "rep_books", "", ids(5, 6)))
 	row(9000, 1, func([]int64, []float32) {})
 	row(10, 1, func(n []int64, _ []float32) { n[0]++ })
 	row(11, 1, func(_ []int64, v []float32) { v[2] += 0.001 })
-	try(r, there.DropAlias(ctx, "rep_alias"))
-	try(r, there.CreateAlias(ctx, "rep_books", "rep_odd"))
-	try(r, there.ReleaseCollection(ctx, "rep_books"))
-	try(r, there.DropPartition(ctx, "rep_books", "old"))
-	try(r, there.CreatePartition(ctx, "rep_books", "odd"))
-	try(r, there.DropIndex(ctx, "rep_books", "vec"))
+	must(r, there.DropAlias(ctx, "rep_alias"))
+	must(r, there.CreateAlias(ctx, "rep_books", "rep_odd"))
+	must(r, there.ReleaseCollection(ctx, "rep_books"))
+	must(r, there.DropPartition(ctx, "rep_books", "old"))
+	must(r, there.CreatePartition(ctx, "rep_books", "odd"))
+	must(r, there.DropIndex(ctx, "rep_books", "vec"))
 	flat, err := entity.NewIndexFlat(entity.L2)
-	try(r, err)
-	try(r, there.CreateIndex(ctx, "rep_books", "vec", flat, false))
-	try(r, there.LoadCollection(ctx, "rep_books", false))
-	try(r, there.ReleaseCollection(ctx, "rep_released"))
-	try(r, there.DropAlias(ctx, "rep_gone_alias"))
-	try(r, there.DropCollection(ctx, "rep_gone"))
-}
-
-func try(r *rig.Rig, err error) {
-	r.Helper()
-	if err != nil {
-		r.Fatal(err)
-	}
+	must(r, err)
+	must(r, there.CreateIndex(ctx, "rep_books", "vec", flat, false))
+	must(r, there.LoadCollection(ctx, "rep_books", false))
+	must(r, there.ReleaseCollection(ctx, "rep_released"))
+	must(r, there.DropAlias(ctx, "rep_gone_alias"))
+	must(r, there.DropCollection(ctx, "rep_gone"))
 }
 
 // expect has these among a collection's differences, whatever either side has.
