@@ -25,8 +25,9 @@ type WelcomeRequest struct {
 
 // Welcome publishes for one target everything that it needs to join, and begins to copy existing rows for it; Sync waits for
 // their end. It returns the sequence behind which the target is to read the stream. Safe for concurrent use.
-func (b *Bridge) Welcome(ctx context.Context, req WelcomeRequest) (behind uint64, err error) {
+func (b *Bridge) Welcome(ctx context.Context, req WelcomeRequest) (uint64, error) {
 	return b.published(ctx, func(ctx context.Context, s *sequencer, done func(uint64, error)) error {
+		var behind uint64 // the publisher's to write, also when nobody waits for the answer any more
 		s.pub.Mark(func(seq uint64) { behind = seq })
 		if err := s.welcome(ctx, req); err != nil {
 			return err

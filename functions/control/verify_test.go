@@ -44,6 +44,9 @@ func (r *rig) worker(answer func(ctx context.Context, req host.VerifyRequest, sa
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { _ = sub.Unsubscribe() })
+	if err := nc.Flush(); err != nil { // who asks has a connection of its own, and may be faster
+		r.t.Fatal(err)
+	}
 }
 
 func TestVerifyGoesToAWorkerAndComesBack(t *testing.T) {
