@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -21,30 +22,35 @@ type copyStart struct {
 	Since uint64 `json:"since,string"`
 	Load  bool   `json:"load,omitempty"`
 	Prune bool   `json:"prune,omitempty"`
+	// Present: the targets have the existing rows already, so none is copied.
+	Present bool `json:"present,omitempty"`
 }
 
-// adopts reports whether collections are adopted that the queue does not tell from their beginning.
-func (s *sequencer) adopts() bool {
-	switch s.task.Snapshot {
-	case jetstream.SnapshotNever:
-		return false
-	case jetstream.SnapshotPresent:
-		return true
-	}
-	return s.api != nil
+// adopts reports whether the collection is adopted if the queue does not tell it from its beginning.
+func (s *sequencer) adopts(col *catalog.Collection) bool {
+	return s.task.Snapshot != jetstream.SnapshotNever && (s.api != nil || s.present(col))
 }
 
-// onlyAdopts reports whether nothing is replayed from its beginning.
-func (s *sequencer) onlyAdopts() bool {
-	return s.task.Snapshot == jetstream.SnapshotOnly || s.task.Snapshot == jetstream.SnapshotPresent
+// onlyAdopts reports whether the collection is not to be replayed from its beginning.
+func (s *sequencer) onlyAdopts(col *catalog.Collection) bool {
+	return s.task.Snapshot == jetstream.SnapshotOnly || s.present(col)
 }
 
-var errNotReplayed = errors.New("the task replays nothing")
+// clockSkew is how far the clocks of a source and of whoever made a task may differ.
+const clockSkew = time.Minute
+
+// present reports whether the targets have the collection's existing rows already, by what the task says. Of one that was made since
+// the task was, they have nothing.
+func (s *sequencer) present(col *catalog.Collection) bool {
+	return s.task.Snapshot == jetstream.SnapshotPresent && jetstream.Physical(col.Created).Before(s.created.Add(-clockSkew))
+}
+
+var errNotReplayed = errors.New("the task does not replay it")
 
 // missed deals with a collection whose creation is not going to be read. It is adopted, or stopped.
 func (s *sequencer) missed(ctx context.Context, v *catalog.View, col *catalog.Collection, why error) (wait string, err error) {
 	var taken *takenError
-	if errors.As(why, &taken) || !s.adopts() {
+	if errors.As(why, &taken) || !s.adopts(col) {
 		if s.api == nil && s.task.Snapshot != jetstream.SnapshotNever {
 			why = fmt.Errorf("%w; nor does the bridge know the source's API, by which they could be copied: set KITESTREAM_SOURCE_MILVUS_URI", why)
 		}
@@ -69,7 +75,7 @@ func (s *sequencer) adopt(ctx context.Context, v *catalog.View, col *catalog.Col
 	if wait != "" || err != nil {
 		return wait, err
 	}
-	start, wait, err := s.beginCopy(ctx, col)
+	start, wait, err := s.beginAdoption(ctx, col)
 	if wait != "" || err != nil {
 		return wait, err
 	}
@@ -83,9 +89,19 @@ func (s *sequencer) adopt(ctx context.Context, v *catalog.View, col *catalog.Col
 		return fmt.Sprintf("%s was renamed or dropped just now", name), nil
 	}
 	col = now.Collections[col.ID]
-	start.Load, start.Prune = s.task.SnapshotLoad && col.Load == nil, slices.Contains(s.existing, name)
+	start.Load, start.Prune = !start.Present && s.task.SnapshotLoad && col.Load == nil, slices.Contains(s.existing, name)
 	s.log.Info("collection adopted", keyCollection, name, "since", start.Since)
 	return "", s.publishAdoption(ctx, &jetstream.Event{Database: db.Name, DatabaseID: db.ID, Collection: col.Name, Snapshot: 1}, col, start)
+}
+
+func (s *sequencer) beginAdoption(ctx context.Context, col *catalog.Collection) (start copyStart, wait string, err error) {
+	if !s.present(col) {
+		return s.beginCopy(ctx, col)
+	}
+	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
+	defer cancel()
+	wait, err = s.readFromNow(ctx, col)
+	return copyStart{Present: true}, wait, err
 }
 
 // beginCopy has the collection's channels read, from their end where they are not, and returns a time after which every
@@ -93,19 +109,23 @@ func (s *sequencer) adopt(ctx context.Context, v *catalog.View, col *catalog.Col
 func (s *sequencer) beginCopy(ctx context.Context, col *catalog.Collection) (start copyStart, wait string, err error) {
 	within, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
-	for _, name := range col.Channels {
-		if wait, err := s.openAtEnd(within, name); wait != "" || err != nil {
-			return start, wait, err
-		}
-	}
-	s.foreign.remove(col.ID)
-	if s.api == nil {
-		return start, "", nil
+	if wait, err := s.readFromNow(within, col); wait != "" || err != nil {
+		return start, wait, err
 	}
 	if start.Since, err = s.api.Now(within); err != nil {
 		return start, fmt.Sprintf("the source's API does not answer: %v", err), nil
 	}
 	return start, "", nil
+}
+
+func (s *sequencer) readFromNow(ctx context.Context, col *catalog.Collection) (wait string, err error) {
+	for _, name := range col.Channels {
+		if wait, err := s.openAtEnd(ctx, name); wait != "" || err != nil {
+			return wait, err
+		}
+	}
+	s.foreign.remove(col.ID)
+	return "", nil
 }
 
 // openAtEnd begins to read a channel with its last message, if it is not being read.
@@ -135,7 +155,7 @@ func (s *sequencer) openAtEnd(ctx context.Context, name string) (wait string, er
 // proven says what has to be waited for until it is known that the queue holds the beginning of a collection on all its channels:
 // one that is adopted for a gap is so before anything of it is published.
 func (s *sequencer) proven(ctx context.Context, col *catalog.Collection) (wait string, err error) {
-	if !s.adopts() {
+	if !s.adopts(col) {
 		return "", nil
 	}
 	if err := s.openChannels(ctx, col); err != nil {
@@ -189,7 +209,7 @@ func (s *sequencer) publishAdoption(ctx context.Context, e *jetstream.Event, col
 	s.endRun(col.ID, errStoppedMeanwhile)
 	s.countCopies()
 	s.lookAgain()
-	if s.task.Snapshot == jetstream.SnapshotPresent && e.Snapshot == 1 {
+	if start.Present {
 		return s.finishCopy(ctx, s.ledger.collections[col.ID])
 	}
 	return nil

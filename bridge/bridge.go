@@ -169,7 +169,7 @@ func (b *Bridge) restore(ctx context.Context, saved *saver, pub *jetstream.Publi
 		return nil, fmt.Errorf("read the schema's history: %w", err)
 	}
 	s := &sequencer{
-		task: b.cfg.Task.Spec, existing: b.cfg.Task.Existing, queue: b.cfg.Queue, meta: b.cfg.Meta, pub: pub, metrics: b.cfg.Metrics,
+		task: b.cfg.Task.Spec, existing: b.cfg.Task.Existing, created: b.cfg.Task.Created, queue: b.cfg.Queue, meta: b.cfg.Meta, pub: pub, metrics: b.cfg.Metrics,
 		log: b.cfg.Log.With("task", name), ledger: led, progress: b.progress,
 		channels: map[string]*channel{}, sums: map[sumKey]uint64{}, foreign: newForeign(),
 		odd: map[commonpb.MsgType]bool{}, wake: make(chan struct{}, 1), blocked: map[string]string{}, settled: map[int64]*catalog.Collection{},

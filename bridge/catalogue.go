@@ -168,12 +168,9 @@ func (s *sequencer) now() uint64 {
 // openNewChannels begins to read the channels of selected collections that are not being read: each from the oldest of
 // its collections' starts. Channels that are being read come to a new collection by themselves.
 func (s *sequencer) openNewChannels(ctx context.Context, v *catalog.View) (int, error) {
-	if s.onlyAdopts() {
-		return 0, nil
-	}
 	var cols []*catalog.Collection
 	for _, id := range slices.Sorted(maps.Keys(v.Collections)) {
-		if s.expects(v, id) {
+		if s.expects(v, id) && !s.onlyAdopts(v.Collections[id]) {
 			cols = append(cols, v.Collections[id])
 		}
 	}

@@ -29,6 +29,8 @@ type ledgerCopy struct {
 	Prune  bool   `json:"prune,omitempty"`  // rows of the target that the source does not have go
 	Load   bool   `json:"load,omitempty"`   // the collection is loaded for it, and released after
 	Done   bool   `json:"done,omitempty"`
+	// Present: the targets have had the rows already, and none is copied.
+	Present bool `json:"present,omitempty"`
 
 	Place copyPlace `json:"place,omitzero"`
 	Rows  int64     `json:"rows,omitempty"` // read so far

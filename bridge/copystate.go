@@ -19,7 +19,7 @@ func (c *ledgerCollection) begun(e *jetstream.Event) error {
 	if err := json.Unmarshal([]byte(e.Resume), &start); err != nil {
 		return fmt.Errorf("event %s: what it says of its snapshot can't be read: %w", e.ID, err)
 	}
-	next := &ledgerCopy{N: e.Snapshot, Target: e.Target, Since: start.Since, Load: start.Load, Prune: start.Prune}
+	next := &ledgerCopy{N: e.Snapshot, Target: e.Target, Since: start.Since, Load: start.Load, Prune: start.Prune, Present: start.Present}
 	switch {
 	case e.Target == "" && (c.Copy == nil || start.Prune):
 		next.Passed = start.Since
@@ -47,7 +47,7 @@ func (c *ledgerCollection) loadedForCopy() bool { return c.copying() && c.Copy.L
 
 // showCopy has the status say how far the copy of a collection is.
 func (s *sequencer) showCopy(c *ledgerCollection, cs *jetstream.CollectionStatus) {
-	if c.Copy == nil || s.task.Snapshot == jetstream.SnapshotPresent && c.Copy.N == 1 {
+	if c.Copy == nil || c.Copy.Present {
 		return
 	}
 	st := &jetstream.SnapshotStatus{Number: c.Copy.N, Target: c.Copy.Target, Done: c.Copy.Done, Rows: c.Copy.Rows}

@@ -37,6 +37,7 @@ type meta interface {
 type sequencer struct {
 	task     jetstream.TaskSpec
 	existing []jetstream.QualifiedName // Task.Existing
+	created  time.Time                 // Task.Created
 	queue    mq.Queue
 	meta     meta
 	pub      publisher

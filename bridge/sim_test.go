@@ -191,6 +191,8 @@ type simulation struct {
 	spec   jetstream.TaskSpec
 	secret *jetstream.SecretKey
 	api    bridge.SourceAPI
+
+	created time.Time // the task's
 }
 
 func (s simulation) bridge(t *testing.T, nc *nats.Conn, epoch uint64) *bridge.Bridge {
@@ -198,7 +200,7 @@ func (s simulation) bridge(t *testing.T, nc *nats.Conn, epoch uint64) *bridge.Br
 	js := must(natsjs.New(nc))
 	ctx := t.Context()
 	return bridge.New(bridge.Config{JS: js, KV: must(js.KeyValue(ctx, jetstream.BucketLedger)), Status: must(js.KeyValue(ctx, jetstream.BucketStatus)),
-		Meta: s.meta, Queue: &simQueue{s.meta.h, s.meta}, Task: &jetstream.Task{Spec: s.spec, ID: "1"}, Holder: "sim", Epoch: epoch,
+		Meta: s.meta, Queue: &simQueue{s.meta.h, s.meta}, Task: &jetstream.Task{Spec: s.spec, ID: "1", Created: s.created}, Holder: "sim", Epoch: epoch,
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Secret: s.secret, API: s.api})
 }
 

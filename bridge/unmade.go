@@ -79,7 +79,7 @@ func (s *sequencer) forget(col *ledgerCollection) {
 // what the channel held of the collection was passed over.
 func (s *sequencer) lost(v *catalog.View, col *catalog.Collection) error {
 	name, _ := nameOf(v, col.ID)
-	if s.onlyAdopts() {
+	if s.onlyAdopts(col) {
 		return errNotReplayed
 	}
 	for _, ch := range col.Channels {

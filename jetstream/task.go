@@ -274,6 +274,9 @@ type Task struct {
 	// have goes there.
 	Existing []QualifiedName `json:"existing,omitempty"`
 
+	// Promoted is the switch-over to one of the targets, under way or done; nil: there is none.
+	Promoted *Promotion `json:"promoted,omitempty"`
+
 	// Rewinds are the last rewind of each target, by its name; of those that have been rewound.
 	Rewinds map[string]Rewind `json:"rewinds,omitempty"`
 

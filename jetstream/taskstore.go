@@ -32,11 +32,15 @@ func NewTasks(js natsjs.JetStream, kv natsjs.KeyValue, log *slog.Logger) *Tasks 
 
 // Create keeps a new task, running; existing is Task.Existing. The error wraps ErrExists when there is one of that name, or is what Validate says.
 func (t *Tasks) Create(ctx context.Context, spec TaskSpec, existing ...QualifiedName) (*Task, error) {
+	return t.CreateAs(ctx, spec, nuid.Next(), existing...)
+}
+
+// CreateAs is Create with an id that the caller has chosen, at random, and can tell the task by whatever becomes of the call.
+func (t *Tasks) CreateAs(ctx context.Context, spec TaskSpec, id string, existing ...QualifiedName) (*Task, error) {
 	spec = spec.WithDefaults()
 	if err := spec.Validate(); err != nil {
 		return nil, err
 	}
-	id := nuid.Next()
 	task, rev, err := alterRecord(ctx, t.js.Conn(), t.kv, token(spec.Name), func(task *Task, rev uint64) (verdict, error) {
 		switch {
 		case rev == 0:

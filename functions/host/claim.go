@@ -26,6 +26,9 @@ func acquire(ctx context.Context, leases *jetstream.Leases, tasks *jetstream.Tas
 	if err == nil && (now.ID != t.ID || now.State == jetstream.TaskDeleting) {
 		err = fmt.Errorf("task %s is another one by now: %w", t.Spec.Name, jetstream.ErrNotFound)
 	}
+	if err == nil && c.target != nil && now.State != jetstream.TaskRunning { // whoever has paused it counts on nothing being applied
+		err = fmt.Errorf("task %s is %s by now: %w", t.Spec.Name, now.State, jetstream.ErrConflict)
+	}
 	if err == nil && c.target != nil && !slices.Contains(now.Spec.Targets, *c.target) {
 		err = fmt.Errorf("target %s of task %s is gone or another one by now: %w", c.target.Name, t.Spec.Name, jetstream.ErrNotFound)
 	}
