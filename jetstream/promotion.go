@@ -14,4 +14,4 @@ type Promotion struct {
 }
 
 // PromoteLease is the key of the lease under which one process at a time promotes a target of the task.
-func (t TaskRef) PromoteLease() string { return "promote." + t.ID }
+func (r TaskRef) PromoteLease() string { return "promote." + r.ID }

@@ -14,7 +14,8 @@ const (
 )
 
 // The endpoints' subjects, below the group's prefix. A TaskSpec goes to task.create and task.plan, a ListRequest (or nothing) to
-// task.list, a PositionRequest to task.position, a VerifyRequest to task.verify, a RewindRequest to task.rewind, a NameRequest to the others.
+// task.list, a PositionRequest to task.position, a VerifyRequest to task.verify, a RewindRequest to task.rewind, a
+// PromoteRequest to task.promote, a NameRequest to the others.
 const (
 	subjectPrefix     = Name
 	subjectCreate     = "task.create"
@@ -28,6 +29,7 @@ const (
 	subjectResnapshot = "task.resnapshot"
 	subjectVerify     = "task.verify"
 	subjectRewind     = "task.rewind"
+	subjectPromote    = "task.promote"
 
 	subjectAddTarget    = "task.add-target"
 	subjectRemoveTarget = "task.remove-target"
@@ -150,7 +152,8 @@ type View struct {
 	Resolved   []jetstream.QualifiedName `json:"resolved"`          // what is being replicated
 	WaitingFor []jetstream.QualifiedName `json:"waiting,omitempty"` // named in full, and not there yet on the source
 	Empty      []jetstream.QualifiedName `json:"empty,omitempty"`   // patterns that nothing on the source matches yet
-	Targets    []TargetView              `json:"targets"`           // instead of Summary's names
+	Promoted   *jetstream.Promotion      `json:"promoted,omitempty"`
+	Targets    []TargetView              `json:"targets"` // instead of Summary's names
 }
 
 // Lag is how far a target, or one collection on it, is behind the source. Text is for people: "0s", "12s, 340 rows",

@@ -21,6 +21,7 @@ const (
 	CodeNoBridge    Code = "KS-C-NOBRIDGE"
 	CodeSource      Code = "KS-C-SOURCE"
 	CodeHeld        Code = "KS-C-HELD"
+	CodeNotReady    Code = "KS-C-NOTREADY"
 	CodeBusy        Code = "KS-C-BUSY"
 	CodeNoVerifier  Code = "KS-C-NOVERIFIER"
 	CodeVerify      Code = "KS-C-VERIFY"
@@ -47,7 +48,8 @@ func Codes() []CodeHelp {
 		{CodeStopped, "a collection is stopped, so the target will not have all of it", "mend what the error names, then 'kitestream task resume'"},
 		{CodeNoBridge, "no bridge holds the task, so nobody reads its source", "start 'kitestream bridge' (or 'up') with that source's settings"},
 		{CodeSource, "the task's bridge can't read all that its source holds", "see to the source as the message says, and ask again"},
-		{CodeHeld, "the task is marked for deletion, or a target to be rewound, and still in some process's hands", "nothing: it is deleted as soon as it is let go; or ask again"},
+		{CodeHeld, "the task is marked for deletion, or a target to be rewound or promoted, and still in some process's hands", "nothing: it is deleted as soon as it is let go; or ask again"},
+		{CodeNotReady, "the target is not ready to be promoted; nothing was changed", "see to what is listed, and ask again; or --force, which loses what it lists"},
 		{CodeBusy, "this control process has too many long requests to take another", "ask again later, or run more control processes"},
 		{CodeNoVerifier, "no worker has the API of the task's source, so none can compare with it", "start 'kitestream worker' (or 'up') with KITESTREAM_SOURCE_MILVUS_URI and that source's KITESTREAM_SOURCE_NAME"},
 		{CodeVerify, "the comparison could not be carried out, so nothing is known", "see to what the message names, and ask again"},

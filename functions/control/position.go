@@ -77,6 +77,11 @@ func (s *Service) sync(ctx context.Context, t *jetstream.Task, limit time.Durati
 		return nil, err
 	}
 	s.awaitStatus(ctx, t, time.Now())
+	return s.lastEvents(ctx, t)
+}
+
+// lastEvents are, by lane, the last events on the stream.
+func (s *Service) lastEvents(ctx context.Context, t *jetstream.Task) ([]uint64, error) {
 	wanted := make([]uint64, t.Spec.Lanes)
 	for lane := range wanted {
 		for _, filter := range jetstream.LaneSubjects(t.Spec.Name, lane) {

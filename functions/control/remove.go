@@ -80,7 +80,7 @@ func (s *Service) stillHeld(ctx context.Context, t *jetstream.Task) *Error {
 }
 
 // carryOn ends what was begun and left, say by a control process that was killed: it takes apart what was marked for deletion,
-// and puts back what was marked for a rewind.
+// puts back what was marked for a rewind, and rolls promotions back.
 func (s *Service) carryOn(ctx context.Context) error {
 	timer := time.NewTicker(carryRound)
 	defer timer.Stop()
@@ -92,6 +92,7 @@ func (s *Service) carryOn(ctx context.Context) error {
 		for i := range tasks {
 			if tasks[i].State != jetstream.TaskDeleting {
 				s.carryRewinds(ctx, &tasks[i])
+				s.carryPromotion(ctx, &tasks[i])
 				continue
 			}
 			if err := s.takeApart(ctx, &tasks[i]); err != nil && !errors.Is(err, jetstream.ErrHeld) && ctx.Err() == nil {

@@ -142,6 +142,9 @@ func (s *Service) markRewind(ctx context.Context, t *jetstream.Task, target stri
 		if t.State == jetstream.TaskDeleting {
 			return refuse(CodeState, "task %s is being deleted", t.Spec.Name)
 		}
+		if err := promoting(t); err != nil {
+			return err
+		}
 		last := t.Rewinds[target]
 		if last.Pending && last.To != to {
 			return refuse(CodeState, "target %s is being rewound to sequence %d just now", target, last.To)

@@ -119,6 +119,7 @@ func (s *Service) endpoints() []endpoint {
 		{subjectVerify, "compare targets with their source: VerifyRequest in, VerifyAnswer out", true, s.verify},
 		{subjectPosition, "how far a task is: PositionRequest in, PositionAnswer out", true, s.position},
 		{subjectRewind, "have a target apply again from an earlier place: RewindRequest in, RewindAnswer out", true, s.rewind},
+		{subjectPromote, "switch over to a target: PromoteRequest in, PromoteAnswer out", true, s.promote},
 	}
 }
 

@@ -226,7 +226,7 @@ func TestOneOfManyCreatesWins(t *testing.T) {
 }
 
 // endpoints are the names of what the service answers, sorted. It answers for itself while they are still being added.
-var endpoints = []string{"add-target", "create", "delete", "get", "list", "pause", "plan", "position", "remove-target", "resnapshot", "resume", "rewind", "verify"}
+var endpoints = []string{"add-target", "create", "delete", "get", "list", "pause", "plan", "position", "promote", "remove-target", "resnapshot", "resume", "rewind", "verify"}
 
 // What nats service ls, info and stats show.
 func TestIsAMicroService(t *testing.T) {

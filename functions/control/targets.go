@@ -145,7 +145,7 @@ func joinable(t *jetstream.Task, id, target string) error {
 	case slices.ContainsFunc(t.Spec.Targets, func(s jetstream.TargetSpec) bool { return s.Name == target }):
 		return refuse(CodeExists, "task %s has a target %s already", t.Spec.Name, target)
 	}
-	return nil
+	return promoting(t)
 }
 
 // existing are the collections of the source that some target has already, and of which it can be asked which rows.
@@ -227,6 +227,9 @@ func (s *Service) leave(ctx context.Context, t *jetstream.Task, target string) (
 			return invalidField("target", "task %s has no target %q", now.Spec.Name, target)
 		case len(left) == 0:
 			return refuse(CodeState, "%s is the only target of task %s: delete the task instead", target, now.Spec.Name)
+		}
+		if err := promoting(now); err != nil {
+			return err
 		}
 		now.Spec.Targets = left
 		delete(now.Rewinds, target)

@@ -34,6 +34,9 @@ func (r *rig) welcomer(task string, answer func(sourcebridge.WelcomeRequest) hos
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { _ = sub.Unsubscribe() })
+	if err := nc.Flush(); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 func another() jetstream.TargetSpec {

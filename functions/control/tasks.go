@@ -170,6 +170,9 @@ func (s *Service) pause(ctx context.Context, c call) (any, error) {
 		if t.State != jetstream.TaskRunning {
 			return refuse(CodeState, "task %s is %s: only a running one can be paused", t.Spec.Name, t.State)
 		}
+		if err := promoting(t); err != nil {
+			return err
+		}
 		t.State = jetstream.TaskPaused
 		return nil
 	})
@@ -189,6 +192,9 @@ func (s *Service) resume(ctx context.Context, c call) (any, error) {
 	if t.State == jetstream.TaskDeleting {
 		return nil, refuse(CodeState, "task %s is being deleted", t.Spec.Name)
 	}
+	if err := promoting(t); err != nil {
+		return nil, err
+	}
 	retried, err := s.retryStopped(ctx, t)
 	if err != nil {
 		return nil, err
@@ -202,6 +208,9 @@ func (s *Service) resume(ctx context.Context, c call) (any, error) {
 	t, err = s.cfg.Tasks.Update(ctx, t.Spec.Name, func(t *jetstream.Task) error {
 		if t.State != jetstream.TaskPaused {
 			return refuse(CodeState, "task %s is %s: only a paused one can be resumed", t.Spec.Name, t.State)
+		}
+		if err := promoting(t); err != nil {
+			return err
 		}
 		t.State = jetstream.TaskRunning
 		return nil

@@ -20,7 +20,7 @@ const (
 
 // view makes of the facts what people and programs are shown.
 func (f *facts) view() *View {
-	v := &View{Summary: summary(f.task), Select: f.task.Spec.Select, Bridge: f.viewBridge()}
+	v := &View{Summary: summary(f.task), Select: f.task.Spec.Select, Bridge: f.viewBridge(), Promoted: f.task.Promoted}
 	v.Resolved = make([]jetstream.QualifiedName, 0, len(f.collections()))
 	for _, c := range f.collections() {
 		v.Resolved = append(v.Resolved, jetstream.QualifiedName{Database: c.Database, Collection: c.Collection})
@@ -44,6 +44,13 @@ func summary(t *jetstream.Task) Summary {
 	switch t.State {
 	case jetstream.TaskPaused:
 		s.State, s.Why, s.Do = Paused, "it was paused; the bridge goes on capturing", resumeHint(t.Spec.Name)
+		if p := t.Promoted; p != nil {
+			s.Why, s.Do, s.Since = fmt.Sprintf("target %s is being promoted", p.Target), "", p.At
+			if p.Done {
+				s.Why = fmt.Sprintf("target %s was promoted: nothing is applied any more", p.Target)
+				s.Do = fmt.Sprintf("'kitestream task delete %s' when it is not needed any more; 'kitestream promote %s --undo' has it go on", t.Spec.Name, t.Spec.Name)
+			}
+		}
 	case jetstream.TaskDeleting:
 		s.State, s.Why = Deleting, "its stream and records are being removed"
 	}
@@ -136,7 +143,8 @@ func (f *facts) viewUnmet(u jetstream.Unmet) UnmetView {
 // targetState finds what is in a target's way.
 func (f *facts) targetState(v *TargetView) {
 	if f.task.State == jetstream.TaskPaused {
-		v.State, v.Why, v.Do = Paused, "the task is paused", resumeHint(f.task.Spec.Name)
+		of := summary(f.task)
+		v.State, v.Why, v.Do = Paused, "the task is paused: "+of.Why, of.Do
 		return
 	}
 	if r := f.task.Rewinds[v.Name]; r.Pending {

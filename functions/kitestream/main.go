@@ -62,7 +62,7 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs, RunE: needVerb,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
-	root.AddCommand(newUp(), newBridge(), newWorker(), newControl(), newTask(), newVerify(), newVersion())
+	root.AddCommand(newUp(), newBridge(), newWorker(), newControl(), newTask(), newVerify(), newPromote(), newVersion())
 	return root
 }
 
