@@ -53,6 +53,7 @@ func (m *Metrics) request(endpoint string, refusal *Error, took time.Duration) {
 // lagGauges exports the last views. Series of what is not in them any more are gone with them.
 type lagGauges struct {
 	seconds, rows, pending, stopped, age *prometheus.Desc
+	copied, toCopy, copyRate, copyLeft   *prometheus.Desc
 
 	mu    sync.Mutex
 	views []*View
@@ -71,7 +72,15 @@ func newLagGauges() *lagGauges {
 		pending: prometheus.NewDesc("kitestream_lane_pending_events",
 			"Events on the stream that a lane of a target has not applied.", []string{"task", "target", "lane"}, nil),
 		age: prometheus.NewDesc("kitestream_lag_age_seconds",
-			"How old the lag metrics are; they are taken every 5 seconds while NATS answers.", nil, nil),
+			"How old the lag metrics are; they are taken every 15 seconds while NATS answers.", nil, nil),
+		copied: prometheus.NewDesc("kitestream_snapshot_rows",
+			"Existing rows of a collection that its last copy has read from the source and put on the stream.", collection, nil),
+		toCopy: prometheus.NewDesc("kitestream_snapshot_rows_expected",
+			"Rows that there were when the bridge began with the copy. Absent when not known.", collection, nil),
+		copyRate: prometheus.NewDesc("kitestream_snapshot_rows_per_second",
+			"How fast the copy goes. Absent when none is under way.", collection, nil),
+		copyLeft: prometheus.NewDesc("kitestream_snapshot_seconds_left",
+			"How long the copy takes still, at that rate. Absent when none is under way.", collection, nil),
 	}
 }
 
@@ -84,7 +93,7 @@ func (g *lagGauges) set(at time.Time, views []*View) {
 
 // Describe is part of prometheus.Collector.
 func (g *lagGauges) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{g.seconds, g.rows, g.stopped, g.pending, g.age} {
+	for _, d := range []*prometheus.Desc{g.seconds, g.rows, g.stopped, g.pending, g.age, g.copied, g.toCopy, g.copyRate, g.copyLeft} {
 		out <- d
 	}
 }
@@ -127,6 +136,18 @@ func (g *lagGauges) collection(gauge func(*prometheus.Desc, float64, ...string),
 	}
 	if c.Rows != nil {
 		gauge(g.rows, float64(*c.Rows), labels...)
+	}
+	s := c.Snapshot
+	if s == nil {
+		return
+	}
+	gauge(g.copied, float64(s.Rows), labels...)
+	if s.Total > 0 {
+		gauge(g.toCopy, float64(s.Total), labels...)
+	}
+	if !s.Done && s.Rate > 0 {
+		gauge(g.copyRate, s.Rate, labels...)
+		gauge(g.copyLeft, s.Seconds, labels...)
 	}
 }
 

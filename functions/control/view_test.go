@@ -238,7 +238,7 @@ func TestResumeTriesStoppedCollectionsAgain(t *testing.T) {
 func TestLagMetrics(t *testing.T) {
 	r := newServed(t)
 	task := r.create(spec("orders"))
-	r.bridge(task, replicating(0, 10), nil)
+	b := r.bridge(task, replicating(0, 10), nil)
 	w := r.work(task.Target("standby").Lane(0))
 	r.work(task.Target("standby").Lane(1))
 	r.publish("orders", insert(0, "kites", 7, 10, 10))
@@ -262,10 +262,27 @@ func TestLagMetrics(t *testing.T) {
 	r.eventually("10 rows of lag are exported", has(rows(10)))
 	w.apply(1)
 	r.eventually("no lag is exported", has(rows(0)))
-	if problems, err := testutil.GatherAndLint(r.metrics); err != nil || len(problems) > 0 {
-		t.Errorf("promlint: %v, %v", problems, err)
-	}
 	if n, err := testutil.GatherAndCount(r.metrics, "kitestream_lag_seconds", "kitestream_lag_rows", "kitestream_lane_pending_events"); err != nil || n != 4 {
 		t.Errorf("%d series of lag, %v", n, err)
+	}
+	b.change(func(st *jetstream.BridgeStatus) {
+		st.Collections[0].Snapshot = &jetstream.SnapshotStatus{Number: 1, Rows: 40, Total: 100, Rate: 5, Seconds: 12}
+	})
+	r.eventually("how far the copy is is exported", has(rows(40)))
+	want := map[string]float64{"kitestream_snapshot_rows": 40, "kitestream_snapshot_rows_expected": 100, "kitestream_snapshot_rows_per_second": 5, "kitestream_snapshot_seconds_left": 12}
+	families, err := r.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if v, ok := want[f.GetName()]; ok && f.GetMetric()[0].GetGauge().GetValue() == v {
+			delete(want, f.GetName())
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("not exported, or with another value: %v", want)
+	}
+	if problems, err := testutil.GatherAndLint(r.metrics); err != nil || len(problems) > 0 {
+		t.Errorf("promlint: %v, %v", problems, err)
 	}
 }

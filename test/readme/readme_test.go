@@ -5,6 +5,7 @@ package readme
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,13 +15,15 @@ import (
 	"time"
 
 	"github.com/milvus-io/milvus-sdk-go/v2/client"
+	"github.com/milvus-io/milvus-sdk-go/v2/entity"
 
-	"kitestream/test/load"
 	"kitestream/test/run"
 	"kitestream/test/servers"
 )
 
-func TestMain(m *testing.M) { os.Exit(servers.Main(m, servers.RoleSource, servers.RoleTarget)) }
+func TestMain(m *testing.M) {
+	os.Exit(servers.Main(m, servers.RoleSource, servers.RoleTarget, servers.RoleTarget2))
+}
 
 // byItself are commands that are run where this test can't: each with what runs it.
 var byItself = map[string]string{
@@ -35,10 +38,7 @@ func TestCommands(t *testing.T) {
 	readme := string(must(os.ReadFile(filepath.Join(root, "README.md")))(t))
 	ci := string(must(os.ReadFile(filepath.Join(root, ".ci/run")))(t))
 	src, dst := servers.Source(t), servers.Target(t)
-	c := must(client.NewClient(t.Context(), client.Config{Address: src.Addr}))(t)
-	if err := load.New(c, 7, "readme_").Setup(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	makeBooks(t, src)
 	dir := t.TempDir()
 	task := strings.NewReplacer("http://127.0.0.1:19630", dst.URI, `["*"]`, `["readme_*"]`).Replace(block(t, readme, "yaml"))
 	if err := os.WriteFile(filepath.Join(dir, "orders.yaml"), []byte(task), 0o600); err != nil {
@@ -50,7 +50,8 @@ func TestCommands(t *testing.T) {
 	port, metrics := must(run.FreePort())(t), must(run.FreePort())(t)
 	s := &shell{t: t, dir: dir, env: append(os.Environ(), fmt.Sprintf("KITESTREAM_NATS_LISTEN=127.0.0.1:%d", port),
 		fmt.Sprintf("KITESTREAM_METRICS_ADDR=127.0.0.1:%d", metrics))}
-	addresses := strings.NewReplacer("127.0.0.1:2379", src.EtcdEndpoint, "nats://127.0.0.1:4223", src.MQURL)
+	here := strings.NewReplacer("127.0.0.1:2379", src.EtcdEndpoint, "nats://127.0.0.1:4223", src.MQURL, "http://127.0.0.1:19530", src.URI,
+		"http://127.0.0.1:19730", servers.Target2(t).URI, "default.books", "default."+books)
 	for _, line := range commands(readme) {
 		switch {
 		case byItself[line] != "":
@@ -60,13 +61,32 @@ func TestCommands(t *testing.T) {
 		case line == "make build":
 			t.Log("bin/ is built by make test")
 		case strings.HasPrefix(line, "export "):
-			s.env = append(s.env, strings.Fields(addresses.Replace(line))[1:]...)
+			s.env = append(s.env, strings.Fields(here.Replace(line))[1:]...)
 		case line == "bin/kitestream up":
 			s.background(line)
 			s.env = append(s.env, fmt.Sprintf("KITESTREAM_NATS_URL=nats://127.0.0.1:%d", port))
 		default:
-			s.run(line)
+			s.run(here.Replace(line))
 		}
+	}
+}
+
+// books is the collection that the README's commands are about.
+const books = "readme_books"
+
+func makeBooks(t *testing.T, src *servers.Milvus) {
+	t.Helper()
+	c := must(client.NewClient(t.Context(), client.Config{Address: src.Addr}))(t)
+	schema := entity.NewSchema().WithName(books).
+		WithField(entity.NewField().WithName("id").WithDataType(entity.FieldTypeInt64).WithIsPrimaryKey(true)).
+		WithField(entity.NewField().WithName("vec").WithDataType(entity.FieldTypeFloatVector).WithDim(2))
+	index := must(entity.NewIndexFlat(entity.L2))(t)
+	err := errors.Join(c.CreateCollection(t.Context(), schema, 1), c.CreateIndex(t.Context(), books, "vec", index, false), c.LoadCollection(t.Context(), books, false))
+	if err == nil {
+		_, err = c.Insert(t.Context(), books, "", entity.NewColumnInt64("id", []int64{1, 2}), entity.NewColumnFloatVector("vec", 2, [][]float32{{1, 0}, {0, 1}}))
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
