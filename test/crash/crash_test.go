@@ -20,7 +20,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(rig.Main(m, servers.RoleSource, servers.RoleTarget))
+	os.Exit(rig.Main(m, servers.RoleSource, servers.RoleTarget, servers.RoleTarget2))
 }
 
 const (

@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"strings"
 	"sync"
 
 	"github.com/milvus-io/milvus-sdk-go/v2/entity"
@@ -94,4 +95,31 @@ func copied(r *rig.Rig) {
 	}
 	r.Ask(0, &control.VerifyAnswer{}, "verify", "copied", "--repair")
 	r.Equal(dst, "default", "cop_")
+}
+
+// halfLoaded: the copy of a collection of which only a partition is loaded waits, says why, and goes on when somebody has loaded it.
+func halfLoaded(r *rig.Rig) {
+	dst := servers.Target(r)
+	r.Clean("half_", dst)
+	books := r.Table("default", plain("half_books"), 1)
+	books.CreatePartition("p")
+	index, err := entity.NewIndexFlat(entity.L2)
+	must(r, err)
+	must(r, books.Client.CreateIndex(r.Context(), "half_books", "vec", index, false))
+	must(r, books.Client.LoadPartitions(r.Context(), "half_books", []string{"p"}, false))
+	books.Upsert("", rows(0, 100, 1)...)
+	books.Upsert("p", rows(200, 300, 1)...)
+	r.Create("half", 2, rig.Prefix("default", "half_"), dst)
+	r.Wait("half")
+	r.Ask(0, &control.ResnapshotAnswer{}, "task", "resnapshot", "half", "--collection", "default.half_books")
+	snapshot := func() *jetstream.SnapshotStatus { return r.View("half").Targets[0].Collections[0].Snapshot }
+	r.Until("the copy says that it waits", func() bool { s := snapshot(); return s != nil && strings.Contains(s.Error, "load") })
+	if s := snapshot(); s.Done {
+		r.Errorf("a copy that waits is %+v", s)
+	}
+	must(r, books.Client.LoadCollection(r.Context(), "half_books", false))
+	r.Until("the copy has ended", func() bool { return snapshot().Done })
+	r.Wait("half")
+	r.Same(dst, only("half_"))
+	r.Ask(0, nil, "verify", "half")
 }

@@ -44,6 +44,7 @@ func TestUp(t *testing.T) {
 		{"set_before_there_is_a_task", setBefore},
 		{"load_state_left_to_the_owner", loadLeft},
 		{"settings_of_what_is_mapped", setMapped},
+		{"copied_when_it_is_loaded", halfLoaded},
 		{"waited_for", waitedFor},
 		{"dropped_and_made_again_in_a_backlog", recreated},
 		{"rewound", rewound},
