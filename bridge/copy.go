@@ -189,6 +189,9 @@ func (s *sequencer) copy(ctx context.Context, col *ledgerCollection) (moved bool
 	if moved {
 		run.forget()
 	}
+	if len(run.open) == 0 {
+		s.rewindRun(col, run) // which goes on behind what has just been published
+	}
 	if col.Stopped != "" {
 		return true, nil
 	}

@@ -64,6 +64,7 @@ type simAPI struct {
 	mu   sync.Mutex
 	rng  *rand.Rand
 	last uint64
+	late bool // its answers come when the channels are past them
 }
 
 var errSimAPI = errors.New("the source's API is away")
@@ -79,9 +80,13 @@ func (a *simAPI) fails() error {
 
 func (a *simAPI) Now(context.Context) (uint64, error) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.last = max(a.last, a.meta.time()) + 1
-	return a.last, nil
+	now := a.last
+	a.mu.Unlock()
+	if a.late { // the channels are further by the time that anybody hears of it
+		time.Sleep(20 * time.Millisecond)
+	}
+	return now, nil
 }
 
 func (a *simAPI) Collection(_ context.Context, database, name string) (bridge.SourceCollection, error) {
@@ -261,7 +266,7 @@ func copySimulation(t *testing.T, srv *jetstreamtest.Server, seed uint64) *copyS
 	start := h.begin() + rng.Uint64N(h.ts-h.begin()+1)
 	meta := newSimMeta(h, start, uint64(rng.IntN(2))*(30<<18))
 	meta.live, meta.forgotten = true, start
-	return &copySim{simulation: simulation{srv: srv, meta: meta, spec: spec, api: &simAPI{h: h, meta: meta, rng: rand.New(rand.NewPCG(seed, 5))}}, ctx: ctx, rng: rng, h: h}
+	return &copySim{simulation: simulation{srv: srv, meta: meta, spec: spec, api: &simAPI{h: h, meta: meta, rng: rand.New(rand.NewPCG(seed, 5)), late: seed%3 == 2}}, ctx: ctx, rng: rng, h: h}
 }
 
 // settle runs a last bridge, and compares.
