@@ -202,6 +202,7 @@ func (s *stream) event(e *jetstream.Event) {
 		s.fence(e)
 	case e.Kind.Rows():
 		s.rows(e)
+	case e.Target != "": // which one target is told alone, the others know
 	case e.Kind == jetstream.CreateCollection || e.Kind == jetstream.DropCollection:
 		s.lives(e, e.CollectionID, jetstream.DropCollection)
 	case e.Kind == jetstream.CreatePartition || e.Kind == jetstream.DropPartition:
