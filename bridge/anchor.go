@@ -32,7 +32,7 @@ func (b *Bridge) runAnchors(ctx context.Context, saved *saver) error {
 	t := time.NewTicker(anchorEvery)
 	defer t.Stop()
 	for {
-		if err := a.tell(ctx, b.progress.readable(saved.kept())); err != nil && ctx.Err() == nil {
+		if err := a.tell(ctx, b.progress.readable(saved.points())); err != nil && ctx.Err() == nil {
 			b.cfg.Log.Warn("the source's broker keeps more than it need", keyError, err)
 		}
 		select {

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,6 +41,9 @@ type Config struct {
 	Publish jetstream.PublisherConfig // Task, Holder, Epoch and Log are filled in
 	Secret  *jetstream.SecretKey      // seals passwords; nil: none are published
 	API     SourceAPI                 // the source's Milvus, by which existing rows are copied; nil: none are
+
+	Needed    func(context.Context) (uint64, error) // jetstream.Needed of the task as it is now; nil: the stream is never trimmed
+	TrimEvery time.Duration                         // between looks at what of the stream may go. Default: each minute, and 5 s for a stream that is nearly full
 }
 
 // Meta is the source's catalogue as a bridge uses it; *catalog.Catalog is one. All methods are safe for concurrent use.
@@ -53,6 +57,7 @@ type Bridge struct {
 	orders   chan order    // for the sequencer
 	flush    func(context.Context) error
 	report   func(context.Context) error // writes the status
+	learned  bool                        // learnSums has been done; runTrim's
 }
 
 // New makes a bridge; it does nothing until Run.
@@ -70,7 +75,7 @@ func New(cfg Config) *Bridge {
 // taken the task over. Any other error may pass: the caller runs a new Bridge after a pause, which goes on exactly.
 func (b *Bridge) Run(ctx context.Context) error {
 	name := b.cfg.Task.Spec.Name
-	if err := jetstream.EnsureStream(ctx, b.cfg.JS, name, jetstream.StreamConfig{}); err != nil {
+	if err := b.ensureStream(ctx); err != nil {
 		return fmt.Errorf("prepare the stream of task %s: %w", name, err)
 	}
 	conf := b.cfg.Publish
@@ -101,6 +106,7 @@ func (b *Bridge) runParts(ctx context.Context, s *sequencer, saved *saver, pub *
 	})
 	behind.Go(func() error { return b.reportStatus(back) })
 	behind.Go(func() error { return b.runAnchors(back, saved) })
+	behind.Go(func() error { return b.runTrim(back, saved) })
 
 	front, stopFront := context.WithCancel(ctx)
 	defer stopFront()
@@ -141,7 +147,7 @@ func (b *Bridge) runParts(ctx context.Context, s *sequencer, saved *saver, pub *
 		}
 		saved.last = time.Time{}
 		s.progress.dirty()
-		saved.save(s)
+		saved.save(s, false)
 		_ = pub.Flush(drain)
 		if err := saved.finish(drain); err != nil {
 			b.cfg.Log.Warn("resume points not saved", keyError, err)
@@ -175,9 +181,12 @@ func (b *Bridge) restore(ctx context.Context, saved *saver, pub *jetstream.Publi
 		odd: map[commonpb.MsgType]bool{}, wake: make(chan struct{}, 1), blocked: map[string]string{}, settled: map[int64]*catalog.Collection{},
 		park:   func(ctx context.Context, p jetstream.Parked) error { return jetstream.Park(ctx, b.cfg.JS, p) },
 		rowSum: b.rowSum, lastOf: b.lastPosition, secret: b.cfg.Secret,
-		api: b.cfg.API, rate: limiter(b.cfg.Task.Spec.SnapshotRowsPerSecond), epoch: b.cfg.Epoch,
+		api: b.cfg.API, rate: limiter(b.cfg.Task.Spec.SnapshotRowsPerSecond), epoch: b.cfg.Epoch, holder: b.cfg.Holder, keepEvery: cmp.Or(b.cfg.TrimEvery, keepEvery),
 		answers: make(chan *reading, copyReads), runs: map[int64]*copyRun{}, orders: b.orders,
 		opened: func(ctx context.Context) error { return saved.begin(ctx, b.progress.resumes()) },
+	}
+	if err := b.restoreSums(ctx, s); err != nil {
+		return nil, err
 	}
 	b.progress.dirty()
 	s.stale = true

@@ -145,7 +145,7 @@ func (s *sequencer) publishFitting(ctx context.Context, cp copied, b *batch, lan
 		}
 		e := s.copyEvent(cp, b.kind, lane, i)
 		e.Rows, e.RowSum, e.Body = len(run), sum+uint64(len(run)), b.body(run)
-		err = s.pub.Publish(ctx, e)
+		err = s.hand(ctx, e)
 		if errors.Is(err, jetstream.ErrTooLarge) {
 			s.stop(cp.col, fmt.Errorf("a row of %s does not fit: %w; raise max_payload there, then delete the task and create it anew", cp.col.qualified(), err))
 			return nil
@@ -244,7 +244,7 @@ func (s *sequencer) publishPrune(ctx context.Context, cp copied, p pruning, n in
 	for lane, body := range bodies {
 		e := s.copyEvent(cp, jetstream.Prune, lane, n)
 		e.Body = body
-		if err := s.pub.Publish(ctx, e); err != nil {
+		if err := s.hand(ctx, e); err != nil {
 			return n, err
 		}
 	}

@@ -17,6 +17,7 @@ type Metrics struct {
 	behind     *prometheus.GaugeVec   // task
 	copied     *prometheus.CounterVec // task
 	copying    *prometheus.GaugeVec   // task
+	trimmed    *prometheus.CounterVec // task
 }
 
 // NewMetrics registers the bridge's metrics. A nil registry keeps them to themselves.
@@ -39,6 +40,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		outlived:   counter("messages_outlived_total", "Messages of partitions that had been dropped on the source."),
 		covered:    counter("messages_covered_total", "Messages from before a copy of their collection's rows, which has what they say."),
 		stopped:    counter("collections_stopped_total", "Collections that were stopped on the source side."),
+		trimmed:    vec("trimmed_events_total", "Events that were removed from the stream: every target had applied them, and they were older than the task's history.", "task"),
 		copied:     vec("snapshot_rows_total", "Existing rows that were read through the source's API and handed to the stream.", "task"),
 		copying: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: ns, Name: "snapshots_running",
 			Help: "Collections whose existing rows are still being copied."}, []string{"task"}),
@@ -46,7 +48,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "How old the newest source time is up to which everything is on the stream."}, []string{"task"}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.read, m.rows, m.parked, m.unknown, m.foreign, m.repeats, m.passedOver, m.outlived, m.covered, m.stopped, m.behind, m.copied, m.copying)
+		reg.MustRegister(m.read, m.rows, m.parked, m.unknown, m.foreign, m.repeats, m.passedOver, m.outlived, m.covered, m.stopped, m.behind, m.copied, m.copying, m.trimmed)
 	}
 	return m
 }

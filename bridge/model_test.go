@@ -1,7 +1,6 @@
 package bridge_test
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,38 +11,11 @@ import (
 	"github.com/milvus-io/milvus-proto/go-api/v2/milvuspb"
 	"github.com/milvus-io/milvus-proto/go-api/v2/msgpb"
 	"github.com/milvus-io/milvus-proto/go-api/v2/schemapb"
-	natsjs "github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 
 	"kitestream/bridge/catalog"
 	"kitestream/jetstream"
 )
-
-// replay applies the stream to a model that forgives nothing.
-func replay(ctx context.Context, t *testing.T, js natsjs.JetStream, spec jetstream.TaskSpec) *model {
-	t.Helper()
-	return replayTo(ctx, t, js, spec, modelTarget{name: spec.Targets[0].Name})
-}
-
-// modelTarget is for whom a stream is replayed, and from where.
-type modelTarget struct {
-	name   string
-	behind uint64 // 0: it was there from the beginning
-}
-
-func replayTo(ctx context.Context, t *testing.T, js natsjs.JetStream, spec jetstream.TaskSpec, to modelTarget) *model {
-	t.Helper()
-	m := &model{t: t, target: to, ids: map[string]uint64{}, dbs: map[string]*modelDatabase{"default": {id: 1}}, cols: map[string]*modelCollection{},
-		aliases: map[string]string{}, sums: map[string]uint64{}, allowed: newModelAccess()}
-	err := jetstream.Scan(ctx, js, spec.Name, []string{jetstream.StreamSubjects(spec.Name)}, to.behind+1, func(e *jetstream.Event) error {
-		m.apply(e)
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
 
 // model is a target Milvus that refuses what a real one refuses, and besides everything that is there or gone already.
 type model struct {

@@ -26,6 +26,7 @@ type sideChannel struct {
 	name string
 	in   chan mq.Message
 	head *mq.Message // taken from in, and its time has not come
+	last mq.Position // of the last message that is done with; empty: none yet
 }
 
 // sideAhead is how many messages are read ahead. The channel has one for each request of a user.
@@ -132,7 +133,7 @@ func (s *sequencer) replicated(ctx context.Context) error {
 		if wait || err != nil {
 			return err
 		}
-		s.side.head = nil
+		s.side.last, s.side.head = s.side.head.Position, nil
 	}
 }
 
@@ -194,7 +195,7 @@ func (c *sideChannel) password(ctx context.Context, s *sequencer, req *milvuspb.
 	if err != nil {
 		return err
 	}
-	return s.pub.Publish(ctx, &jetstream.Event{
+	return s.hand(ctx, &jetstream.Event{
 		ID:   fmt.Sprintf("%s:%d:%016x", jetstream.UpdateCredential, m.ts, xxhash.Sum64String(req.GetUsername())),
 		Kind: jetstream.UpdateCredential, TS: m.ts, Channel: c.name, Lane: jetstream.SettingsLane, Position: string(m.at), Source: s.task.Source, Body: body,
 	})
@@ -252,7 +253,7 @@ func (c *sideChannel) publishFlush(ctx context.Context, s *sequencer, col *ledge
 	if err != nil {
 		return err
 	}
-	return s.pub.Publish(ctx, &jetstream.Event{
+	return s.hand(ctx, &jetstream.Event{
 		ID: fmt.Sprintf("%s:%d", schemaID(jetstream.Flush, col.ID), m.ts), Kind: jetstream.Flush, TS: m.ts, Channel: c.name, Lane: jetstream.AllLanes,
 		Database: col.Database, DatabaseID: col.DatabaseID, Collection: col.Name, CollectionID: col.ID,
 		Position: string(m.at), Source: s.task.Source, Body: body,

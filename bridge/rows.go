@@ -211,7 +211,7 @@ func (s *sequencer) publishRows(ctx context.Context, c *channel, lb laneBatch, f
 		TS: ch.ts, Position: string(ch.position), Resume: c.head.from.String(),
 		Rows: len(run), RowSum: sum + uint64(len(run)), Body: lb.body(run),
 	}
-	if err := s.pub.Publish(ctx, e); err != nil {
+	if err := s.hand(ctx, e); err != nil {
 		return err
 	}
 	s.sums[key] = e.RowSum

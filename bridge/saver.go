@@ -34,12 +34,16 @@ type saver struct {
 	last      time.Time
 	jobs      chan saveJob
 	begun     atomic.Int64 // how often begin was called
+
+	kept atomic.Uint64 // Kept of the last record that was written, or loaded
 }
 
 type saveJob struct {
 	ledger  *savedLedger // nil: unchanged
 	resumes map[string]Resume
-	begun   int64 // when they were taken: a channel that has been opened since is not among them
+	begun   int64  // when they were taken: a channel that has been opened since is not among them
+	seq     uint64 // of the stream that they cover
+	keep    bool   // the ledger says all that a bridge would look for on the stream up to there
 }
 
 // savedResumes is the record of the channels' resume points.
@@ -55,7 +59,8 @@ const saveEvery = time.Second
 type savedLedger struct {
 	Epoch       uint64              `json:"epoch"` // of the lease of the bridge that wrote it
 	Version     int                 `json:"version"`
-	Seq         uint64              `json:"seq"` // every schema event up to here is in it
+	Seq         uint64              `json:"seq"`            // every schema event up to here is in it
+	Kept        uint64              `json:"kept,omitempty"` // and, up to here, all that a bridge would look for on the stream
 	Databases   []*ledgerDatabase   `json:"databases"`
 	Collections []*ledgerCollection `json:"collections"`
 	Aliases     []ledgerAlias       `json:"aliases,omitempty"`
@@ -120,11 +125,12 @@ func (v *saver) load(ctx context.Context) (*ledger, uint64, map[string]Resume, e
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.resumes = resumes
+	v.kept.Store(rec.Kept)
 	return l, rec.Seq, maps.Clone(resumes), nil
 }
 
-// kept are the resume points from which a bridge that starts now would go on, or from later ones.
-func (v *saver) kept() map[string]Resume {
+// points are the resume points from which a bridge that starts now would go on, or from later ones.
+func (v *saver) points() map[string]Resume {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return maps.Clone(v.resumes)
@@ -207,12 +213,9 @@ func pack(rec any) ([]byte, error) {
 
 func (v *saver) due() bool { return time.Since(v.last) >= saveEvery }
 
-// save takes the sequencer's state now, to be written when all that went before is on the stream. Only the sequencer's
-// goroutine calls it.
-func (v *saver) save(s *sequencer) {
-	if !v.due() {
-		return
-	}
+// save takes the sequencer's state now, to be written when all that went before is on the stream; keep says that it is from
+// sequencer.keep, and all of it. Only the sequencer's goroutine calls it.
+func (v *saver) save(s *sequencer, keep bool) {
 	v.last = time.Now()
 	var led *savedLedger
 	if s.progress.takeDirty() {
@@ -220,9 +223,11 @@ func (v *saver) save(s *sequencer) {
 	}
 	s.pub.Mark(func(seq uint64) {
 		if led != nil {
-			led.Seq = seq
+			if led.Seq, led.Kept = seq, v.kept.Load(); keep {
+				led.Kept = seq
+			}
 		}
-		job := saveJob{ledger: led, begun: v.begun.Load()}
+		job := saveJob{ledger: led, begun: v.begun.Load(), seq: seq, keep: keep}
 		job.resumes = s.progress.resumes()
 		select {
 		case v.jobs <- job:
@@ -316,5 +321,9 @@ func (v *saver) write(ctx context.Context, j saveJob) error {
 	if j.begun != v.begun.Load() {
 		return nil // begin wrote what is newer, and a channel's only resume point
 	}
-	return v.putResumes(ctx, j.resumes)
+	err := v.putResumes(ctx, j.resumes)
+	if err == nil && j.keep && j.ledger != nil {
+		v.kept.Store(j.seq)
+	}
+	return err
 }

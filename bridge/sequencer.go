@@ -66,6 +66,12 @@ type sequencer struct {
 	blocked  map[string]string
 	stale    bool // the status does not show the ledger as it is
 
+	holder    string        // the bridge's
+	handed    int64         // bytes that were published since keep
+	keptAt    time.Time     // when keep was last done; zero: not by this bridge
+	learned   bool          // sums has all that the stream tells
+	keepEvery time.Duration // how long it may be ago
+
 	api      SourceAPI     // nil: not known
 	rate     *rate.Limiter // of rows read through it; nil: none
 	epoch    uint64
@@ -101,7 +107,12 @@ func (s *sequencer) run(ctx context.Context, saved *saver) error {
 		}
 		if saved.due() {
 			s.show()
-			saved.save(s)
+			saved.save(s, false)
+		}
+		if s.keepDue() {
+			if err := s.keep(ctx, saved); err != nil {
+				return err
+			}
 		}
 		if moved {
 			select {
@@ -318,5 +329,11 @@ func (s *sequencer) publishSchema(ctx context.Context, e *jetstream.Event) error
 	}
 	s.progress.dirty()
 	s.stale = true
+	return s.hand(ctx, e)
+}
+
+// hand has an event published, behind all that were handed on before.
+func (s *sequencer) hand(ctx context.Context, e *jetstream.Event) error {
+	s.handed += int64(len(e.Body)) + 1 // some have none
 	return s.pub.Publish(ctx, e)
 }

@@ -193,6 +193,7 @@ type simulation struct {
 	api    bridge.SourceAPI
 
 	created time.Time // the task's
+	needed  func(context.Context) (uint64, error)
 }
 
 func (s simulation) bridge(t *testing.T, nc *nats.Conn, epoch uint64) *bridge.Bridge {
@@ -201,7 +202,7 @@ func (s simulation) bridge(t *testing.T, nc *nats.Conn, epoch uint64) *bridge.Br
 	ctx := t.Context()
 	return bridge.New(bridge.Config{JS: js, KV: must(js.KeyValue(ctx, jetstream.BucketLedger)), Status: must(js.KeyValue(ctx, jetstream.BucketStatus)),
 		Meta: s.meta, Queue: &simQueue{s.meta.h, s.meta}, Task: &jetstream.Task{Spec: s.spec, ID: "1", Created: s.created}, Holder: "sim", Epoch: epoch,
-		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Secret: s.secret, API: s.api})
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Secret: s.secret, API: s.api, Needed: s.needed, TrimEvery: trimEvery})
 }
 
 // killAt runs a bridge until the stream holds so many events more, and then cuts it off as kill -9 would.

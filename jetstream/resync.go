@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -187,6 +188,9 @@ func parseAck(m *nats.Msg) (natsjs.PubAck, error) {
 	}
 	if err := json.Unmarshal(m.Data, &a); err != nil {
 		return natsjs.PubAck{}, fmt.Errorf("read the stream's answer: %w", err)
+	}
+	if a.Error != nil && strings.Contains(a.Error.Description, "maximum bytes") { // there is no code for it alone
+		return natsjs.PubAck{}, fmt.Errorf("the stream is full, and takes more when targets have applied some of it: %w", a.Error)
 	}
 	if a.Error != nil {
 		return natsjs.PubAck{}, fmt.Errorf("the stream refuses the event: %w", a.Error)

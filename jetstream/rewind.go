@@ -22,6 +22,7 @@ type Rewind struct {
 // Held is what a task's stream holds.
 type Held struct {
 	First, Last         uint64 // sequences
+	Bytes               uint64
 	FirstTime, LastTime time.Time
 }
 
@@ -32,7 +33,7 @@ func StreamHolds(ctx context.Context, js natsjs.JetStream, task string) (Held, e
 		return Held{}, err
 	}
 	st := s.CachedInfo().State
-	return Held{First: st.FirstSeq, Last: st.LastSeq, FirstTime: st.FirstTime, LastTime: st.LastTime}, nil
+	return Held{First: st.FirstSeq, Last: st.LastSeq, Bytes: st.Bytes, FirstTime: st.FirstTime, LastTime: st.LastTime}, nil
 }
 
 // FirstSince is the sequence of the first event that was published at that moment or later, and when it was. The error wraps

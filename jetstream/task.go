@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path"
 	"slices"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	yamlv2 "go.yaml.in/yaml/v2"
 	"sigs.k8s.io/yaml"
 )
@@ -40,6 +42,11 @@ type TaskSpec struct {
 	SnapshotRowsPerSecond int `json:"snapshot_rows_per_second,omitempty"`
 	// SnapshotLoad has a collection that is not loaded on the source loaded for its copy, and released after.
 	SnapshotLoad bool `json:"snapshot_load,omitempty"`
+	// History is how long events stay on the stream after every target has applied them, such as 24h (the default); at least 1m.
+	History string `json:"history,omitempty"`
+	// MaxBytes is the size at which the stream takes no more and the bridge waits, such as 20GiB. A stream that is nearly full keeps less
+	// history. Empty: no limit.
+	MaxBytes string `json:"max_bytes,omitempty"`
 	// RBAC has users, roles and privileges replicated too, all that the source has.
 	RBAC bool `json:"rbac,omitempty"`
 	// VerifyEvery is how often the workers compare each target with the source, such as 1h; at least 1m. Empty: they don't.
@@ -48,6 +55,27 @@ type TaskSpec struct {
 
 // leastVerify is how often a target may be compared.
 const leastVerify = time.Minute
+
+// The bounds of a task's stream.
+const (
+	historyDefault = 24 * time.Hour
+	leastHistory   = time.Minute
+	leastBytes     = 16 << 20 // some of the largest messages
+)
+
+// HistoryKept is History.
+func (s TaskSpec) HistoryKept() time.Duration {
+	if d, err := time.ParseDuration(s.History); err == nil {
+		return d
+	}
+	return historyDefault
+}
+
+// StreamBytes is MaxBytes; 0 for no limit.
+func (s TaskSpec) StreamBytes() int64 {
+	n, _ := humanize.ParseBytes(s.MaxBytes) // Validate has passed it, or it is empty
+	return int64(min(n, math.MaxInt64))     //nolint:gosec // bounded
+}
 
 // VerifyInterval is VerifyEvery; 0 for a task that is not verified by itself.
 func (s TaskSpec) VerifyInterval() time.Duration {
@@ -202,6 +230,12 @@ func (s TaskSpec) validateExisting(p *problems) {
 	}
 	if s.SnapshotRowsPerSecond < 0 {
 		p.add("snapshot_rows_per_second", "%d is negative; 0 is no limit", s.SnapshotRowsPerSecond)
+	}
+	if d, err := time.ParseDuration(s.History); s.History != "" && (err != nil || d < leastHistory) {
+		p.add("history", "%q is no duration of at least %v, such as 24h or 90m", s.History, leastHistory)
+	}
+	if n, err := humanize.ParseBytes(s.MaxBytes); s.MaxBytes != "" && (err != nil || n < leastBytes || n > math.MaxInt64) {
+		p.add("max_bytes", "%q is no size of at least %s, such as 20GiB", s.MaxBytes, humanize.IBytes(leastBytes))
 	}
 	if d, err := time.ParseDuration(s.VerifyEvery); s.VerifyEvery != "" && (err != nil || d < leastVerify) {
 		p.add("verify_every", "%q is no duration of at least %v, such as 1h or 90m", s.VerifyEvery, leastVerify)

@@ -123,6 +123,9 @@ func (s *Service) join(ctx context.Context, t *jetstream.Task, spec jetstream.Ta
 			return nil, err
 		}
 	}
+	if held, err := jetstream.StreamHolds(ctx, s.cfg.JS, t.Spec.Name); err == nil && held.First > behind+1 { // a stream that is full, and this took long
+		return nil, refuse(CodeState, "the stream of task %s was trimmed while target %s was about to join: ask again", t.Spec.Name, spec.Name)
+	}
 	return s.cfg.Tasks.Update(ctx, t.Spec.Name, func(now *jetstream.Task) error {
 		if slices.Contains(now.Spec.Targets, spec) { // written a moment ago, and the answer was lost
 			return nil

@@ -180,11 +180,25 @@ func (h *Bridges) hold(ctx context.Context, t *jetstream.Task, lease *jetstream.
 	log.Info("bridge given up")
 }
 
+// needed asks what of a task's stream its targets need, by the task's record as it is then: targets join.
+func (h *Bridges) needed(t *jetstream.Task) func(context.Context) (uint64, error) {
+	return func(ctx context.Context) (uint64, error) {
+		now, err := h.cfg.Tasks.Get(ctx, t.Spec.Name)
+		if err == nil && now.ID != t.ID {
+			err = fmt.Errorf("task %s was made anew: %w", t.Spec.Name, jetstream.ErrNotFound)
+		}
+		if err != nil {
+			return 0, err
+		}
+		return jetstream.Needed(ctx, h.cfg.JS, h.cfg.Buckets.Lanes, now)
+	}
+}
+
 // runOne runs one bridge, and answers the requests to it meanwhile.
 func (h *Bridges) runOne(ctx context.Context, t *jetstream.Task, lease *jetstream.Lease) error {
 	b := bridge.New(bridge.Config{
 		JS: h.cfg.JS, KV: h.cfg.Buckets.Ledger, Status: h.cfg.Buckets.Status, Meta: h.cfg.Catalog, Queue: h.cfg.Queue,
-		Task: t, Holder: h.cfg.Holder, Epoch: lease.Epoch(), Log: h.cfg.Log, Metrics: h.cfg.Metrics, Publish: h.cfg.Publish, Secret: h.cfg.Secret, API: h.cfg.API,
+		Task: t, Holder: h.cfg.Holder, Epoch: lease.Epoch(), Log: h.cfg.Log, Metrics: h.cfg.Metrics, Publish: h.cfg.Publish, Secret: h.cfg.Secret, API: h.cfg.API, Needed: h.needed(t),
 	})
 	asked, stop := context.WithCancel(ctx)
 	var answers sync.WaitGroup

@@ -41,6 +41,7 @@ func TestCopy(t *testing.T) {
 	if n := b.count(b.source, name); n != int64(rows) {
 		t.Fatalf("the source has %d rows", n)
 	}
+	must(0, b.source.Flush(t.Context(), name, false))(t) // else the queue is all that holds them
 	b.forget(name)
 	plain := []float64{b.readAndInsert(name, "_plain0")}
 	boss, worker, bridge := b.Start("control"), b.Start("worker"), b.Start("bridge")
@@ -57,16 +58,36 @@ func TestCopy(t *testing.T) {
 	rate := float64(rows) / time.Since(began).Seconds()
 	figures := map[string]float64{"rows": float64(rows), "rows_per_s": rate, "written_meanwhile": float64(written.Load()),
 		"bridge_peak_mb": peakMemory(t, bridge), "worker_peak_mb": peakMemory(t, worker)}
-	a := must(b.Tasks.Verify(t.Context(), control.VerifyRequest{Name: "bench"}, func(text string) { t.Log(text) }))(t)
+	a := b.compare(false)
 	found := a.Reports[0]
-	if a.Verdict != verify.Equal || found.Collections[0].SourceRows < int64(rows)*9/10 {
-		t.Fatalf("compared %+v", found)
+	first := found.Collections[0]
+	// A 2.3.5 goes on serving some deleted rows (TestDeletedRows), most of them until the collection is loaded anew. Deleted again they go.
+	figures["deleted_and_served"] = float64(first.Extra)
+	if a.Verdict == verify.Different {
+		t.Logf("before the target is loaded anew: %+v", found)
+		must(0, b.target.ReleaseCollection(t.Context(), name))(t)
+		must(0, b.target.LoadCollection(t.Context(), name, false))(t)
+		if a = b.compare(false); a.Verdict == verify.Different {
+			t.Logf("after: %+v", a.Reports[0])
+			figures["deleted_and_served_after_loading"] = float64(a.Reports[0].Collections[0].Extra)
+			b.compare(true)
+			a = b.compare(false)
+		}
+	}
+	if a.Verdict != verify.Equal || first.Missing+first.Different > 0 || first.SourceRows < int64(rows)*9/10 {
+		t.Fatalf("compared %+v, at last %+v", found, a.Reports[0])
 	}
 	plain = append(plain, b.readAndInsert(name, "_plain1"))
 	figures["compared"], figures["verify_rows_per_s"] = float64(found.Collections[0].SourceRows), float64(found.Collections[0].SourceRows)/found.Seconds
 	figures["worker_peak_with_verify_mb"], figures["control_peak_mb"] = peakMemory(t, worker), peakMemory(t, boss)
 	figures["plain_before"], figures["plain_after"], figures["ratio"] = plain[0], plain[1], rate/median(plain)
 	report(t, "copy_128", figures)
+}
+
+// compare has the two sides compared, however long it takes.
+func (r *bench) compare(repair bool) *control.VerifyAnswer {
+	r.t.Helper()
+	return must(r.Tasks.Verify(r.t.Context(), control.VerifyRequest{Name: "bench", Repair: repair}, func(string) {}))(r.t)
 }
 
 // long waits for what takes minutes.

@@ -31,6 +31,7 @@ func TestUp(t *testing.T) {
 		tell func(*rig.Rig)
 	}{
 		{"one_target_is_down_for_a_while", targetDown},
+		{"the_stream_is_full", streamFull},
 		{"copied_verified_and_repaired", copied},
 		{"main_flow", mainFlow},
 		{"verified_while_it_is_written_to", verified},
