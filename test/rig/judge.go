@@ -243,6 +243,9 @@ func (s *stream) fence(e *jetstream.Event) {
 	if n := len(s.Fences); f.Epoch == 0 || n > 0 && s.Fences[n-1].Epoch > f.Epoch {
 		s.bad(e, "is not after the fences before it")
 	}
+	if n := len(s.Fences); n > 0 && strings.Contains(e.ID, ":again-") && s.Fences[n-1].Epoch == f.Epoch && s.Fences[n-1].Holder == f.Holder {
+		return // the same take-over, marked anew
+	}
 	s.Fences = append(s.Fences, f)
 }
 
